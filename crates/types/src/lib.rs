@@ -1,0 +1,12 @@
+//! Words every part of the mall shares: errors, money, ids, pages. No I/O, nothing async.
+
+pub mod error;
+pub mod id;
+pub mod money;
+pub mod page;
+
+pub use error::{Error, Kind, Result};
+pub use money::{Currency, Money};
+
+/// Microseconds since the Unix epoch, UTC.
+pub type Micros = i64;
