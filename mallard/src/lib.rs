@@ -1,1 +1,35 @@
-//! x
+//! The composition root: the only place that sees every service. The binary is a thin command line over it.
+
+pub mod check;
+pub mod demo;
+pub mod folder;
+pub mod http;
+pub mod up;
+
+use mallard_runtime::{Config, ServiceSpec};
+
+/// The embedded default configuration, which is its documentation.
+pub const DEFAULT_CONFIG: &str = include_str!("../default.toml");
+
+/// Returns every service of the mall in order of start.
+pub fn services() -> Vec<ServiceSpec> {
+    vec![
+        mallard_identity::service(),
+        mallard_inventory::service(),
+        mallard_catalog::service(),
+        mallard_promotion::service(),
+        mallard_cart::service(),
+        mallard_payment::service(),
+        mallard_order::service(),
+        mallard_gateway::service(),
+    ]
+}
+
+/// Names of groups that `serve` understands, with their services.
+pub const GROUPS: [(&str, &[&str]); 3] =
+    [("trade", &["order", "payment"]), ("goods", &["catalog", "inventory", "promotion"]), ("people", &["identity", "cart"])];
+
+/// Returns the default configuration with the environment on top.
+pub fn config() -> Config {
+    Config::defaults(DEFAULT_CONFIG).environment()
+}

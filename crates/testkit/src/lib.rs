@@ -1,1 +1,100 @@
-//! (under construction)
+//! What tests of the mall share: a service or the whole mall in a test, faults by seed, a JSON client, PostgreSQL as a child
+//! process. A dev-dependency only.
+
+mod faults;
+mod http;
+
+pub use faults::{Odds, SeededFaults};
+pub use http::{Answer, Http};
+#[cfg(feature = "postgres")]
+pub use mallard_db::pgtest;
+use mallard_db::MemoryDisk;
+use mallard_rpc::{Call, Caller, CallerKind, Surface};
+use mallard_runtime::{Config, Mall, ServiceSpec, Settings, Storage};
+
+/// Returns a configuration that makes tests cheap: passwords hash in a moment.
+pub fn config() -> Config {
+    cheap(Config::defaults(""))
+}
+
+/// Makes a configuration cheap for tests.
+pub fn cheap(config: Config) -> Config {
+    config.set("identity.argon2_memory_kib", 64).set("identity.argon2_iterations", 1)
+}
+
+/// Starts one service alone in memory. Calls to others answer `service_not_running`.
+pub async fn single(spec: ServiceSpec) -> Mall {
+    several(vec![spec]).await
+}
+
+/// Starts some services in memory, in this order.
+///
+/// # Panics
+/// When one does not start: the test cannot go on.
+pub async fn several(specs: Vec<ServiceSpec>) -> Mall {
+    start(settings(specs)).await
+}
+
+/// Returns settings of services in memory, to be changed and given to [`start`].
+pub fn settings(specs: Vec<ServiceSpec>) -> Settings {
+    Settings::new(specs, config(), Storage::Memory(MemoryDisk::new()))
+}
+
+/// Starts services as the settings say.
+///
+/// # Panics
+/// When one does not start: the test cannot go on.
+pub async fn start(settings: Settings) -> Mall {
+    match Mall::start(settings).await {
+        Ok(mall) => mall,
+        Err(error) => panic!("the mall does not start: {error:#}"),
+    }
+}
+
+/// Runs work as the mall itself.
+pub async fn as_system<F: Future>(work: F) -> F::Output {
+    mallard_rpc::scope(Call::system("test"), work).await
+}
+
+/// Runs work as a signed-in shopper at the store surface.
+pub async fn as_user<F: Future>(user_id: &str, work: F) -> F::Output {
+    mallard_rpc::scope(user(user_id, &["user"], Surface::Store), work).await
+}
+
+/// Runs work as an operator at the admin surface.
+pub async fn as_admin<F: Future>(user_id: &str, work: F) -> F::Output {
+    mallard_rpc::scope(user(user_id, &["user", "admin"], Surface::Admin), work).await
+}
+
+/// Runs work as nobody at the store surface.
+pub async fn as_guest<F: Future>(work: F) -> F::Output {
+    let caller = Caller { surface: Surface::Store, ..Caller::default() };
+    mallard_rpc::scope(Call { caller, ..Call::default() }, work).await
+}
+
+fn user(user_id: &str, roles: &[&str], surface: Surface) -> Call {
+    let caller = Caller {
+        kind: CallerKind::User,
+        user_id: user_id.into(),
+        roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+        surface,
+        ..Caller::default()
+    };
+    Call { caller, ..Call::default() }
+}
+
+/// Waits until a condition holds, looking every few milliseconds.
+///
+/// # Panics
+/// After 20 seconds, naming what was waited for.
+pub async fn eventually<F, Fut>(what: &str, mut condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let begun = tokio::time::Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "never happened: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+}

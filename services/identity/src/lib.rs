@@ -1,1 +1,34 @@
-//! (under construction)
+//! Accounts, sessions, tokens and address books. Start with README.md, then `domain`.
+
+mod app;
+mod checks;
+mod config;
+mod domain;
+mod error;
+mod events;
+mod migrations;
+mod passwords;
+mod rpc;
+mod store;
+mod tokens;
+
+use mallard_proto::identity::v1::identity_service_server::IdentityServiceServer;
+use mallard_runtime::{Context, Parts, ServiceSpec};
+
+pub use config::Config;
+
+/// Describes the service to the runtime.
+pub fn service() -> ServiceSpec {
+    ServiceSpec {
+        name: "identity",
+        migrations: migrations::MIGRATIONS,
+        subscribes: &[],
+        start: |ctx| Box::pin(start(ctx)),
+    }
+}
+
+async fn start(ctx: Context) -> anyhow::Result<Parts> {
+    let app = app::App::start(ctx).await?;
+    let routes = tonic::service::Routes::new(IdentityServiceServer::new(rpc::Rpc::new(app.clone())));
+    Ok(Parts { tasks: vec![Box::pin(app.sweep_until_shutdown())], ..Parts::new(routes) })
+}

@@ -1,0 +1,232 @@
+//! What is special about PostgreSQL: retries, cancellation, lost connections.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::task::Poll;
+
+use mallard_db::pgtest::{PgServer, run_sql};
+use mallard_db::{Db, DbConfig, Error, Migration, Unit, params};
+use tokio::sync::{Barrier, oneshot};
+
+const MIGRATIONS: &[Migration] = &[Migration {
+    version: 100,
+    name: "t",
+    sql: "CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, n INTEGER NOT NULL); INSERT INTO t (id, n) VALUES ('a', 0), ('b', 0)",
+}];
+const BUMP: &str = "UPDATE t SET n = n + 1 WHERE id = ?";
+
+async fn open(pool_max: usize) -> Option<(Arc<PgServer>, String, Db)> {
+    let server = PgServer::shared()?;
+    let url = server.fresh_url().await;
+    let db = Db::open(&DbConfig::Postgres { url: url.clone(), pool_max }, "shop", MIGRATIONS).await.unwrap();
+    Some((server, url, db))
+}
+
+async fn numbers(db: &Db) -> Vec<i64> {
+    let rows = db.query("SELECT n FROM t ORDER BY id", vec![]).await.unwrap();
+    rows.iter().map(|row| row.get(0).unwrap()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_deadlock_is_run_again_and_nobody_notices() {
+    let Some((_server, _url, db)) = open(4).await else { return };
+    let meet = Arc::new(Barrier::new(2));
+    let runs = Arc::new(AtomicU32::new(0));
+    let crossing = |first: &'static str, second: &'static str| {
+        let (db, meet, runs) = (db.clone(), meet.clone(), runs.clone());
+        let own_runs = Arc::new(AtomicU32::new(0));
+        tokio::spawn(async move {
+            db.tx("t.cross", move |tx| {
+                let (meet, runs, own_runs) = (meet.clone(), runs.clone(), own_runs.clone());
+                async move {
+                    runs.fetch_add(1, Ordering::SeqCst);
+                    tx.execute(BUMP, params![first]).await?;
+                    if own_runs.fetch_add(1, Ordering::SeqCst) == 0 {
+                        meet.wait().await;
+                    }
+                    // A closure that hides the failure is run again all the same.
+                    tx.execute(BUMP, params![second]).await.map_err(|_| Error::Sql("hidden".to_owned()))
+                }
+            })
+            .await
+        })
+    };
+    let (one, two) = (crossing("a", "b"), crossing("b", "a"));
+    assert_eq!(one.await.unwrap(), Ok(1));
+    assert_eq!(two.await.unwrap(), Ok(1));
+    assert_eq!(numbers(&db).await, [2, 2]);
+    assert!(runs.load(Ordering::SeqCst) >= 3, "there was no deadlock");
+}
+
+#[tokio::test]
+async fn retries_are_bounded() {
+    let Some((_server, _url, db)) = open(2).await else { return };
+    for (failures, expected) in [(3, Ok(())), (u32::MAX, Err(()))] {
+        let runs = Arc::new(AtomicU32::new(0));
+        let counted = runs.clone();
+        let result = db
+            .tx("t.serialize", move |tx| {
+                let run = counted.fetch_add(1, Ordering::SeqCst);
+                async move {
+                    tx.execute(BUMP, params!["a"]).await?;
+                    if run < failures {
+                        let fail = "DO $$ BEGIN RAISE EXCEPTION USING ERRCODE = '40001'; END $$";
+                        tx.execute(fail, vec![]).await?;
+                    }
+                    Ok::<_, Error>(())
+                }
+            })
+            .await;
+        match expected {
+            Ok(()) => assert_eq!((result, runs.load(Ordering::SeqCst)), (Ok(()), 4)),
+            Err(()) => {
+                assert!(matches!(result, Err(Error::Busy(_))), "{result:?}");
+                assert_eq!(runs.load(Ordering::SeqCst), 6);
+            }
+        }
+    }
+    assert_eq!(numbers(&db).await, [1, 0], "only the run that went well stays");
+}
+
+/// Drops a future at its `polls`th wait.
+async fn abandon<F: Future>(work: F, polls: u32) -> Option<F::Output> {
+    let mut work = Box::pin(work);
+    let mut polled = 0;
+    poll_fn(move |cx| {
+        polled += 1;
+        match work.as_mut().poll(cx) {
+            Poll::Ready(done) => Poll::Ready(Some(done)),
+            Poll::Pending if polled >= polls => Poll::Ready(None),
+            Poll::Pending => Poll::Pending,
+        }
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_abandoned_transaction_never_leaves_a_dirty_connection() {
+    let Some((_server, _url, db)) = open(1).await else { return };
+    let mut written = 0;
+    for polls in 1..30 {
+        let work = db.tx("t.abandoned", |tx| async move {
+            tx.execute(BUMP, params!["a"]).await?;
+            tx.query("SELECT n FROM t", vec![]).await?;
+            tx.execute(BUMP, params!["b"]).await
+        });
+        let finished = abandon(work, polls).await.is_some();
+        let unit = Unit::new("t.abandoned").guard(BUMP, params!["a"], 1, 1).exec(BUMP, params!["b"]);
+        let applied = abandon(db.apply(unit), polls).await.is_some();
+        // The only connection of the pool: were it dirty, this write would be part of the abandoned transaction.
+        let numbers = numbers(&db).await;
+        assert_eq!(numbers[0], numbers[1], "all or nothing, after {polls} polls");
+        let sure = i64::from(finished) + i64::from(applied);
+        assert!(numbers[0] - written >= sure && numbers[0] - written <= 2, "what was acknowledged is there");
+        written = numbers[0];
+        let state =
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'";
+        let open = db.query_opt(state, vec![]).await.unwrap().unwrap();
+        assert_eq!(open.get::<i64>(0), Ok(0), "after {polls} polls");
+    }
+    assert!(written > 0, "every transaction was abandoned");
+}
+
+#[tokio::test]
+async fn a_transaction_abandoned_with_locks_frees_them() {
+    let Some((_server, _url, db)) = open(2).await else { return };
+    let (locked, is_locked) = oneshot::channel();
+    let locked = parking_lot::Mutex::new(Some(locked));
+    let holder = {
+        let db = db.clone();
+        tokio::spawn(async move {
+            db.tx("t.holder", move |tx| {
+                let locked = locked.lock().take();
+                async move {
+                    tx.execute(BUMP, params!["a"]).await?;
+                    let _ = locked.unwrap().send(());
+                    std::future::pending::<Result<(), Error>>().await
+                }
+            })
+            .await
+        })
+    };
+    is_locked.await.unwrap();
+    holder.abort();
+    assert!(holder.await.unwrap_err().is_cancelled());
+    db.apply(Unit::new("t.after").guard(BUMP, params!["a"], 1, 1)).await.unwrap();
+    assert_eq!(numbers(&db).await, [1, 0]);
+}
+
+#[tokio::test]
+async fn a_full_pool_is_told_as_busy() {
+    let Some((_server, _url, db)) = open(1).await else { return };
+    let (entered, has_entered) = oneshot::channel();
+    let (release, released) = oneshot::channel::<()>();
+    let ends = parking_lot::Mutex::new(Some((entered, released)));
+    let holder = {
+        let db = db.clone();
+        tokio::spawn(async move {
+            db.tx("t.holder", move |tx| {
+                let ends = ends.lock().take();
+                async move {
+                    let (entered, released) = ends.unwrap();
+                    tx.execute(BUMP, params!["a"]).await?;
+                    let _ = entered.send(());
+                    let _ = released.await;
+                    Ok::<_, Error>(())
+                }
+            })
+            .await
+        })
+    };
+    has_entered.await.unwrap();
+    let refused = db.query("SELECT n FROM t", vec![]).await;
+    assert!(matches!(refused, Err(Error::Busy(_))), "{refused:?}");
+    assert!(refused.unwrap_err().is_retryable());
+    drop(release);
+    holder.await.unwrap().unwrap();
+    assert_eq!(numbers(&db).await, [1, 0]);
+}
+
+#[tokio::test]
+async fn lost_connections_are_replaced() {
+    let Some((server, url, db)) = open(3).await else { return };
+    db.apply(Unit::new("t.one").exec(BUMP, params!["a"])).await.unwrap();
+    let kill = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'mallard-shop' AND datname = current_database()";
+    run_sql(&url, kill).await.unwrap();
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match db.apply(Unit::new("t.two").guard(BUMP, params!["b"], 1, 1)).await {
+            Ok(()) => break,
+            Err(error) => {
+                assert!(matches!(&error, mallard_db::UnitError::Db(Error::Lost(_))), "{error:?}");
+                assert!(tries <= 3, "each connection is lost only once");
+            }
+        }
+    }
+    assert_eq!(numbers(&db).await, [1, 1]);
+    drop(db);
+    drop(server);
+}
+
+#[tokio::test]
+async fn a_server_that_is_away_is_told_as_lost() {
+    let config = DbConfig::Postgres { url: "host=/nowhere user=x dbname=x".to_owned(), pool_max: 1 };
+    let refused = Db::open(&config, "shop", MIGRATIONS).await;
+    assert!(matches!(refused, Err(Error::Lost(_))), "{refused:?}");
+    let config = DbConfig::Postgres { url: "nonsense://".to_owned(), pool_max: 1 };
+    assert!(Db::open(&config, "shop", MIGRATIONS).await.is_err());
+}
+
+#[tokio::test]
+async fn a_null_parameter_takes_the_type_of_its_place() {
+    let Some((_server, _url, db)) = open(1).await else { return };
+    let sql = "SELECT id FROM t WHERE (n = ? OR CAST(? AS INTEGER) IS NULL) AND id = ? ORDER BY id LIMIT ?";
+    for _ in 0..2 {
+        let all = db.query(sql, params![None::<i64>, None::<i64>, "a", 10]).await.unwrap();
+        assert_eq!(all.len(), 1);
+        let none = db.query(sql, params![7, 7, "a", 10]).await.unwrap();
+        assert!(none.is_empty());
+    }
+}

@@ -1,0 +1,104 @@
+//! Who asks, and whether a route lets them.
+
+use async_trait::async_trait;
+use http::HeaderMap;
+use mallard_proto::rest::Access;
+use mallard_rpc::{Caller, CallerKind};
+use mallard_types::{Error, Result};
+
+/// Knows callers by the headers of their request.
+#[async_trait]
+pub trait Authenticate: Send + Sync {
+    /// Returns the caller; an anonymous one when the request names nobody.
+    ///
+    /// # Errors
+    /// `invalid_token`, `token_expired` or `session_revoked` when it names somebody wrongly.
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller>;
+}
+
+/// Checks the access level of a route.
+///
+/// # Errors
+/// `unauthenticated` when nobody is signed in, `forbidden` when the role is missing.
+pub fn check(access: Access, caller: &Caller) -> Result<()> {
+    if access == Access::Public {
+        return Ok(());
+    }
+    if caller.kind != CallerKind::User {
+        return Err(Error::unauthenticated("unauthenticated", "sign in and send the access token as Authorization: Bearer"));
+    }
+    let allowed = match access {
+        Access::Public | Access::User => true,
+        Access::Seller => caller.has_role("seller") || caller.is_admin(),
+        Access::Admin => caller.is_admin(),
+    };
+    if allowed { Ok(()) } else { Err(Error::forbidden("forbidden", "your account may not do this")) }
+}
+
+/// Returns the token of `Authorization: Bearer …`.
+///
+/// # Errors
+/// `invalid_token` when the header is something else.
+pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
+    let Some(value) = headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
+    let text = value.to_str().unwrap_or_default();
+    match text.split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(Some(token.trim())),
+        _ => Err(Error::unauthenticated("invalid_token", "Authorization must be Bearer and an access token")),
+    }
+}
+
+/// Returns the language a client asks for first (`Accept-Language`), a BCP 47 tag of at most 35 characters.
+pub fn language(headers: &HeaderMap) -> Option<&str> {
+    let text = headers.get(http::header::ACCEPT_LANGUAGE)?.to_str().ok()?;
+    let first = text.split(',').next()?.split(';').next()?.trim();
+    let shaped = !first.is_empty() && first.len() <= 35 && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    shaped.then_some(first)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use http::HeaderValue;
+
+    fn user(roles: &[&str]) -> Caller {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        Caller { kind: CallerKind::User, user_id: "usr_1".into(), roles, ..Caller::default() }
+    }
+
+    #[test]
+    fn each_level_lets_in_whom_it_should() {
+        let code = |access, caller: &Caller| check(access, caller).err().map(|error| error.code.into_owned());
+        let (nobody, shopper, seller, admin) = (Caller::default(), user(&["user"]), user(&["seller"]), user(&["admin"]));
+        for caller in [&nobody, &shopper, &seller, &admin] {
+            assert_eq!(code(Access::Public, caller), None);
+        }
+        for access in [Access::User, Access::Seller, Access::Admin] {
+            assert_eq!(code(access, &nobody).as_deref(), Some("unauthenticated"));
+            assert_eq!(code(access, &admin), None);
+        }
+        assert_eq!(code(Access::User, &shopper), None);
+        assert_eq!(code(Access::Seller, &shopper).as_deref(), Some("forbidden"));
+        assert_eq!(code(Access::Seller, &seller), None);
+        assert_eq!(code(Access::Admin, &seller).as_deref(), Some("forbidden"));
+    }
+
+    #[test]
+    fn a_bearer_token_is_found_whatever_the_case_of_the_scheme() {
+        let with = |value: &'static str| HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::from_static(value))]);
+        assert_eq!(bearer(&HeaderMap::new()).unwrap(), None);
+        assert_eq!(bearer(&with("bearer abc")).unwrap(), Some("abc"));
+        for bad in ["Basic abc", "Bearer", "Bearer ", "abc"] {
+            assert_eq!(bearer(&with(bad)).unwrap_err().code, "invalid_token", "{bad}");
+        }
+    }
+
+    #[test]
+    fn the_first_language_counts() {
+        let with = |value: &'static str| HeaderMap::from_iter([(http::header::ACCEPT_LANGUAGE, HeaderValue::from_static(value))]);
+        assert_eq!(language(&with("zh-CN,zh;q=0.9,en;q=0.8")), Some("zh-CN"));
+        assert_eq!(language(&with("en;q=0.5")), Some("en"));
+        assert_eq!(language(&with("*")), None);
+        assert_eq!(language(&HeaderMap::new()), None);
+    }
+}

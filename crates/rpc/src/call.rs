@@ -1,0 +1,163 @@
+//! What travels with every call by itself: who asks, on behalf of which request, until when.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use mallard_types::{Error, Micros, Result};
+use tokio::time::Instant;
+
+use crate::trace::Trace;
+
+/// Class of a caller.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CallerKind {
+    /// Nobody is signed in.
+    #[default]
+    Anonymous,
+    /// A signed-in user.
+    User,
+    /// A service acting for the mall itself.
+    System,
+}
+
+/// Door through which the request came in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Surface {
+    /// Between services.
+    #[default]
+    Internal,
+    /// Shoppers.
+    Store,
+    /// Sellers.
+    Seller,
+    /// Operators.
+    Admin,
+    /// Accounts and tokens.
+    Auth,
+}
+
+/// Who asks, as the verified token says.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Caller {
+    /// Class of the caller.
+    pub kind: CallerKind,
+    /// The user's id; the service's name for a system caller.
+    pub user_id: String,
+    /// The session the token belongs to.
+    pub session_id: String,
+    /// Roles the token grants, e.g. `seller`, `admin`.
+    pub roles: Vec<String>,
+    /// The seller the user acts for.
+    pub seller_id: String,
+    /// Door through which the request came in.
+    pub surface: Surface,
+    /// Preferred language of texts, a BCP 47 tag.
+    pub language: String,
+}
+
+impl Caller {
+    /// Makes the caller a service is when it acts for the mall itself.
+    pub fn system(service: &str) -> Caller {
+        Caller { kind: CallerKind::System, user_id: service.to_owned(), ..Caller::default() }
+    }
+
+    /// Returns the signed-in user's id.
+    ///
+    /// # Errors
+    /// `unauthenticated` (code `unauthenticated`) when the caller is not a signed-in user.
+    pub fn require_user(&self) -> Result<&str> {
+        if self.kind == CallerKind::User && !self.user_id.is_empty() {
+            return Ok(&self.user_id);
+        }
+        Err(Error::unauthenticated("unauthenticated", "sign in first"))
+    }
+
+    /// Tells whether the caller is a signed-in user with role `admin`.
+    pub fn is_admin(&self) -> bool {
+        self.has_role("admin")
+    }
+
+    /// Tells whether the caller is a signed-in user with this role.
+    pub fn has_role(&self, role: &str) -> bool {
+        self.kind == CallerKind::User && self.roles.iter().any(|held| held == role)
+    }
+
+    /// Tells whether a service asks for the mall itself.
+    pub fn is_system(&self) -> bool {
+        self.kind == CallerKind::System
+    }
+}
+
+/// Context of the work in progress; the channel sends it along, the server layer restores it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Call {
+    /// Who asks.
+    pub caller: Caller,
+    /// The request this work belongs to.
+    pub trace: Trace,
+    /// When the answer is no longer wanted; none outside a call.
+    pub deadline: Option<Instant>,
+    /// Business time in microseconds since the epoch, backdated by a system caller (replay).
+    pub at: Option<Micros>,
+    /// Id of the outermost request, for support and logs.
+    pub request_id: String,
+}
+
+impl Call {
+    /// Makes the context of work a service does for the mall itself.
+    pub fn system(service: &str) -> Call {
+        Call { caller: Caller::system(service), ..Call::default() }
+    }
+}
+
+tokio::task_local! {
+    static CURRENT: Arc<Call>;
+}
+
+/// Returns the context of the work in progress, an anonymous one when there is none.
+pub fn current() -> Call {
+    with_current(Call::clone)
+}
+
+/// Runs `f` on the context of the work in progress without copying it.
+pub fn with_current<R>(f: impl FnOnce(&Call) -> R) -> R {
+    match CURRENT.try_with(Arc::clone) {
+        Ok(call) => f(&call),
+        Err(_) => f(&Call::default()),
+    }
+}
+
+/// Runs `f` with `call` as the context of the work in progress. A task spawned inside does not inherit it.
+pub async fn scope<F: Future>(call: Call, f: F) -> F::Output {
+    CURRENT.scope(Arc::new(call), f).await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_signed_in_user_passes_require_user() {
+        let user = Caller { kind: CallerKind::User, user_id: "usr_1".into(), ..Caller::default() };
+        assert_eq!(user.require_user().unwrap(), "usr_1");
+        for caller in [Caller::default(), Caller::system("order"), Caller { user_id: String::new(), ..user.clone() }] {
+            assert_eq!(caller.require_user().unwrap_err().code, "unauthenticated");
+        }
+        let admin = Caller { roles: vec!["admin".into()], ..user };
+        assert!(admin.is_admin());
+        assert!(!Caller { kind: CallerKind::Anonymous, ..admin }.is_admin());
+    }
+
+    #[tokio::test]
+    async fn scopes_nest_and_end() {
+        assert_eq!(current(), Call::default());
+        let outer = Call { request_id: "outer".into(), ..Call::default() };
+        let inner = Call { request_id: "inner".into(), ..Call::default() };
+        scope(outer, async {
+            scope(inner, async { assert_eq!(current().request_id, "inner") }).await;
+            assert_eq!(current().request_id, "outer");
+        })
+        .await;
+        assert_eq!(current(), Call::default());
+    }
+}

@@ -1,0 +1,147 @@
+//! How busy and how slow an endpoint is: a peak-sensitive moving average of its answer times, times the calls under way.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// Time in which an old answer time loses weight to 1/e, in seconds.
+const DECAY_SECONDS: f64 = 10.0;
+/// Answer time a failure counts as, in microseconds: an endpoint that fails fast must not look fast.
+const FAILURE_US: f64 = 5_000_000.0;
+
+/// The load of one endpoint.
+#[derive(Debug)]
+pub(crate) struct Load {
+    pending: AtomicU64,
+    /// None until the endpoint has answered once.
+    average: Mutex<Option<Average>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Average {
+    us: f64,
+    at: Instant,
+}
+
+impl Load {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Load { pending: AtomicU64::new(0), average: Mutex::new(None) })
+    }
+
+    /// Tells whether one more call costs less here than at `other`. An endpoint not met yet is taken to be as fast as
+    /// the other one: assumed slow it would starve, assumed fast it would be flooded.
+    pub(crate) fn is_less(&self, other: &Load, now: Instant) -> bool {
+        let (pending, other_pending) = (self.pending(), other.pending());
+        match (self.average_us(now), other.average_us(now)) {
+            (Some(us), Some(other_us)) => us * pending < other_us * other_pending,
+            _ => pending < other_pending,
+        }
+    }
+
+    /// Returns the calls under way with one more, never 0.
+    fn pending(&self) -> f64 {
+        (self.pending.load(Ordering::Relaxed) + 1) as f64
+    }
+
+    fn average_us(&self, now: Instant) -> Option<f64> {
+        self.average.lock().map(|average| average.us * average.weight(now))
+    }
+
+    /// Counts a call as under way until the value is dropped.
+    pub(crate) fn begin(self: &Arc<Self>) -> InFlight {
+        self.pending.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// Takes in how long an answer took; a failure counts as a very slow one.
+    pub(crate) fn observe(&self, now: Instant, took: Duration, failed: bool) {
+        let us = took.as_micros() as f64;
+        let us = if failed { us.max(FAILURE_US) } else { us };
+        let mut average = self.average.lock();
+        let us = match &*average {
+            // A peak counts at once, anything better only as time passes.
+            Some(known) if us < known.us => {
+                let weight = known.weight(now);
+                known.us * weight + us * (1.0 - weight)
+            }
+            _ => us,
+        };
+        *average = Some(Average { us, at: now });
+    }
+
+    /// Forgets what was observed: the endpoint is back.
+    pub(crate) fn reset(&self) {
+        *self.average.lock() = None;
+    }
+}
+
+impl Average {
+    fn weight(&self, now: Instant) -> f64 {
+        (-now.saturating_duration_since(self.at).as_secs_f64() / DECAY_SECONDS).exp()
+    }
+}
+
+/// A call under way.
+#[derive(Debug)]
+pub(crate) struct InFlight(Arc<Load>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.pending.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_peak_counts_at_once_and_fades() {
+        let start = Instant::now();
+        let load = Load::new();
+        load.observe(start, MS, false);
+        load.observe(start, 100 * MS, false);
+        assert_eq!(load.average_us(start), Some(100_000.0));
+        load.observe(start + MS, MS, false);
+        assert!(load.average_us(start + MS).unwrap() > 99_000.0, "one fast answer does not undo a slow one");
+        assert!(load.average_us(start + Duration::from_secs(30)).unwrap() < 6_000.0);
+    }
+
+    #[test]
+    fn calls_under_way_multiply_the_cost() {
+        let now = Instant::now();
+        let (fast, slow) = (Load::new(), Load::new());
+        fast.observe(now, 10 * MS, false);
+        slow.observe(now, 25 * MS, false);
+        let first = fast.begin();
+        assert!(fast.is_less(&slow, now), "two calls of 10 ms cost less than one of 25");
+        let second = fast.begin();
+        assert!(slow.is_less(&fast, now), "three do not");
+        drop((first, second));
+        assert!(fast.is_less(&slow, now));
+    }
+
+    #[test]
+    fn an_endpoint_not_met_yet_is_judged_by_its_calls_alone() {
+        let now = Instant::now();
+        let (new, fast) = (Load::new(), Load::new());
+        fast.observe(now, MS, false);
+        assert!(!new.is_less(&fast, now) && !fast.is_less(&new, now));
+        let _call = new.begin();
+        assert!(fast.is_less(&new, now));
+    }
+
+    #[test]
+    fn a_fast_failure_costs_more_than_a_slow_answer() {
+        let now = Instant::now();
+        let (failing, slow) = (Load::new(), Load::new());
+        failing.observe(now, Duration::from_micros(50), true);
+        slow.observe(now, Duration::from_secs(2), false);
+        assert!(slow.is_less(&failing, now));
+    }
+}

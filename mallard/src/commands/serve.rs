@@ -1,0 +1,103 @@
+//! `mallard serve <service…>`
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use mallard::folder::Folder;
+use mallard_runtime::{Config, Mall, Settings, Storage};
+
+use super::stop_requested;
+
+/// Arguments of `mallard serve`.
+#[derive(Args, Debug)]
+pub struct ServeArgs {
+    /// Services or groups (trade, goods, people); all when none is named.
+    services: Vec<String>,
+    /// Where another service is: NAME=http://HOST:PORT, several with commas. May be repeated.
+    #[arg(long = "at", value_name = "NAME=URL[,URL]")]
+    at: Vec<String>,
+    /// Address for calls from other processes of the mall.
+    #[arg(long, env = "MALLARD_RPC_LISTEN")]
+    rpc_listen: Option<SocketAddr>,
+    /// Address for HTTP: the shop when the gateway runs here, health and metrics otherwise.
+    #[arg(long, env = "MALLARD_LISTEN")]
+    listen: Option<SocketAddr>,
+    /// PostgreSQL to work on, e.g. postgres://user:password@host/database; one schema per service.
+    #[arg(long, env = "MALLARD_DATABASE_URL", hide_env_values = true, conflicts_with = "data_dir")]
+    database_url: Option<String>,
+    /// Connections to PostgreSQL per service.
+    #[arg(long, default_value_t = 16)]
+    database_pool: usize,
+    /// Folder for SQLite files when there is no PostgreSQL.
+    #[arg(long, env = "MALLARD_DATA_DIR")]
+    data_dir: Option<PathBuf>,
+    /// Secret that the processes of one mall share; needed when they are on different hosts.
+    #[arg(long, env = "MALLARD_CLUSTER_SECRET", hide_env_values = true, default_value = "")]
+    cluster_secret: String,
+}
+
+/// Runs the services until asked to stop.
+pub async fn run(args: ServeArgs, config: Config) -> anyhow::Result<ExitCode> {
+    let mut folder = None;
+    let storage = match (&args.database_url, &args.data_dir) {
+        (Some(url), _) => Storage::Postgres { url: url.clone(), pool_max: args.database_pool },
+        (None, dir) => {
+            let dir = dir.clone().unwrap_or_else(|| PathBuf::from("mallard-data"));
+            folder = Some(Folder::take(&dir)?);
+            Storage::Folder(dir)
+        }
+    };
+    let mut settings = Settings::new(mallard::services(), config, storage);
+    settings.run = expand(&args.services);
+    settings.remotes = remotes(&args.at)?;
+    settings.cluster_secret = args.cluster_secret;
+    settings.listen = args.listen;
+    settings.rpc_listen = args.rpc_listen;
+    if settings.listen.is_none() && settings.rpc_listen.is_none() {
+        bail!("nothing to answer on; give --listen HOST:PORT or --rpc-listen HOST:PORT");
+    }
+    let mall = Mall::start(settings).await?;
+    if let Some(address) = mall.http_addr() {
+        println!("http listening on {address}");
+        if let Some(folder) = &folder {
+            folder.note_address(address)?;
+        }
+    }
+    if let Some(address) = mall.rpc_addr() {
+        println!("rpc listening on {address}");
+    }
+    stop_requested().await;
+    mall.stop().await;
+    drop(folder);
+    Ok(ExitCode::SUCCESS)
+}
+
+fn expand(names: &[String]) -> Vec<String> {
+    let mut services = Vec::new();
+    for name in names {
+        match mallard::GROUPS.iter().find(|(group, _)| group == name) {
+            Some((_, members)) => services.extend(members.iter().map(|member| (*member).to_owned())),
+            None => services.push(name.clone()),
+        }
+    }
+    services
+}
+
+fn remotes(at: &[String]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let mut remotes = BTreeMap::new();
+    for entry in at {
+        let (names, urls) = entry.split_once('=').with_context(|| format!("--at {entry}: write NAME=http://HOST:PORT"))?;
+        let urls: Vec<String> = urls.split(',').map(str::to_owned).collect();
+        if let Some(url) = urls.iter().find(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
+            bail!("--at {entry}: {url} is no URL; write http://HOST:PORT");
+        }
+        for name in expand(&[names.to_owned()]) {
+            remotes.insert(name, urls.clone());
+        }
+    }
+    Ok(remotes)
+}

@@ -1,0 +1,86 @@
+//! From an empty folder to a working shop.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use anyhow::Context;
+use mallard_proto::identity::v1::CreateUserRequest;
+use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
+use mallard_rpc::{Call, Caller, ServiceChannel};
+use mallard_runtime::{Config, Mall, Settings, Storage};
+
+use crate::folder::Folder;
+use crate::{demo, services};
+
+/// E-mail of the first operator.
+pub const OPERATOR_EMAIL: &str = "admin@mallard.local";
+
+/// What `mallard up` is told.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where data is kept.
+    pub data_dir: PathBuf,
+    /// Address of the shop; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Whether the demo shop is seeded on an empty folder.
+    pub demo: bool,
+}
+
+/// A running shop on a data folder.
+pub struct Shop {
+    /// The mall.
+    pub mall: Mall,
+    /// Its folder.
+    pub folder: Folder,
+    /// The first operator's password, on the start that made it.
+    pub new_password: Option<String>,
+    /// Products seeded at this start.
+    pub seeded: usize,
+}
+
+/// Starts the whole mall in this process on SQLite files.
+///
+/// # Errors
+/// The folder is taken, the address is taken, or a service does not start.
+pub async fn start(options: &Options, config: Config) -> anyhow::Result<Shop> {
+    let folder = Folder::take(&options.data_dir)?;
+    let mut settings = Settings::new(services(), config, Storage::Folder(options.data_dir.clone()));
+    settings.listen = Some(options.listen);
+    let mall = Mall::start(settings).await?;
+    let new_password = if folder.has_password() { None } else { Some(first_operator(&mall, &folder).await?) };
+    let seeded = if options.demo { as_system(demo::seed(&mall)).await.context("the demo shop cannot be seeded")? } else { 0 };
+    if let Some(address) = mall.http_addr() {
+        folder.note_address(address)?;
+    }
+    Ok(Shop { mall, folder, new_password, seeded })
+}
+
+/// Runs something as the system itself, the only caller that may import, seed and check.
+pub async fn as_system<F: Future>(work: F) -> F::Output {
+    mallard_rpc::scope(Call::new(Caller::system("mallard")), work).await
+}
+
+async fn first_operator(mall: &Mall, folder: &Folder) -> anyhow::Result<String> {
+    let password = folder.draft_password(new_password)?;
+    let mut identity: IdentityServiceClient<ServiceChannel> = mall.client();
+    // An operator that is there already was made with this draft by a start that was cut short.
+    as_system(identity.create_user(CreateUserRequest {
+        email: OPERATOR_EMAIL.into(),
+        password: password.clone(),
+        name: "Operator".into(),
+        language: "en".into(),
+        roles: vec!["user".into(), "admin".into()],
+        seller_id: String::new(),
+    }))
+    .await
+    .map_err(mallard_rpc::error)?;
+    folder.keep_password()?;
+    Ok(password)
+}
+
+/// Draws a password of 20 characters (100 bits).
+fn new_password() -> String {
+    const ALPHABET: &[u8; 32] = b"23456789abcdefghijkmnpqrstuvwxyz";
+    let bytes: [u8; 20] = mallard_runtime::Chance::system().bytes();
+    bytes.iter().map(|byte| ALPHABET[usize::from(byte % 32)] as char).collect()
+}

@@ -1,0 +1,38 @@
+//! Settings of the service, with their defaults.
+
+use serde::Deserialize;
+
+/// Section `[catalog]` of the configuration.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Most products kept in memory.
+    pub products_max: usize,
+    /// Most SKUs whose product is kept in memory.
+    pub skus_max: usize,
+    /// Most ids remembered as belonging to nobody.
+    pub absent_max: usize,
+    /// How long an id is remembered as belonging to nobody, in milliseconds.
+    pub absent_ms: u64,
+    /// Most pages of lists kept in memory.
+    pub pages_max: usize,
+    /// How long anything in memory is served before its version is looked up again, in milliseconds. Counts only where other
+    /// processes write the same database: a change made elsewhere shows within this time.
+    pub shared_trust_ms: u64,
+    /// Seller of products an operator creates without naming one.
+    pub house_seller: String,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            products_max: 50_000,
+            skus_max: 200_000,
+            absent_max: 20_000,
+            absent_ms: 900,
+            pages_max: 2_000,
+            shared_trust_ms: 900,
+            house_seller: "sel_mallard".to_owned(),
+        }
+    }
+}

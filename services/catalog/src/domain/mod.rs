@@ -1,0 +1,30 @@
+//! What a product, a variant and a category may be.
+//!
+//! | file | rules |
+//! |---|---|
+//! | `product.rs` | the product and how it changes |
+//! | `validate.rs` | the checks of its parts |
+//! | `category.rs` | the tree |
+//! | `filter.rs` | what a list can be asked |
+
+mod category;
+mod filter;
+mod product;
+mod validate;
+
+pub use category::{Category, Tree, check_category};
+pub use filter::{Filter, Order};
+pub use product::{Change, Draft, FirstStock, Product, Status, Variant, VariantInput};
+pub use validate::{Image, ProductOption, Rules, Translation, check_brand_name};
+
+/// A brand, as products carry it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Brand {
+    /// `brand_…`
+    pub id: String,
+    /// Name as shown.
+    pub name: String,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! What others hear of this service.
+
+use std::sync::{Arc, LazyLock};
+
+use async_trait::async_trait;
+use mallard_bus::{Envelope, Handler, Subscription};
+use mallard_db::MemoryDisk;
+use mallard_proto::identity::v1::*;
+use mallard_runtime::{Context, Parts, ServiceSpec, Storage};
+use parking_lot::Mutex;
+
+use crate::support::*;
+
+const KINDS: &[&str] = &["user.registered.v1", "user.deleted.v1", "user.session_revoked.v1"];
+
+static HEARD: LazyLock<Arc<Listener>> = LazyLock::new(Arc::default);
+
+#[derive(Default)]
+struct Listener(Mutex<Vec<Envelope>>);
+
+#[async_trait]
+impl Handler for Listener {
+    async fn after(&self, event: &Envelope) {
+        self.0.lock().push(event.clone());
+    }
+}
+
+fn listener() -> ServiceSpec {
+    async fn start(_: Context) -> anyhow::Result<Parts> {
+        let subscription = Subscription::in_memory(KINDS, HEARD.clone());
+        Ok(Parts { subscriptions: vec![subscription], ..Parts::new(tonic::service::Routes::default()) })
+    }
+    ServiceSpec { name: "listener", migrations: &[], subscribes: KINDS, start: |ctx| Box::pin(start(ctx)) }
+}
+
+async fn heard(count: usize) -> Vec<Envelope> {
+    mallard_testkit::eventually("the events arrive", || async { HEARD.0.lock().len() >= count }).await;
+    HEARD.0.lock().clone()
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_happened_is_heard_in_order_and_what_did_not_is_not() {
+    let shop = Shop::open_with(settings(Storage::Memory(MemoryDisk::new()), &[listener()])).await;
+    let mei = shop.register("mei@example.com").await;
+    shop.try_register("mei@example.com", PASSWORD, None).await.unwrap_err();
+    let laptop = shop.login("mei@example.com").await;
+    let logout = |call: mallard_rpc::Call| shop.call(&call, |mut c| async move { c.logout(LogoutRequest::default()).await });
+    logout(laptop.call.clone()).await.unwrap();
+    logout(laptop.call.clone()).await.unwrap();
+    shop.delete_me(&mei).await.unwrap();
+    shop.delete_me(&mei).await.unwrap();
+
+    let events = heard(4).await;
+    let kinds: Vec<_> = events.iter().map(|event| event.kind.as_str()).collect();
+    assert_eq!(kinds, ["user.registered.v1", "user.session_revoked.v1", "user.session_revoked.v1", "user.deleted.v1"]);
+    assert!(events.iter().all(|event| event.key == mei.user.id && mallard_types::id::is("evt", &event.id)));
+    let registered: UserRegistered = events[0].decode().unwrap();
+    assert_eq!((registered.user_id, registered.language), (mei.id(), "zh-CN".to_owned()));
+    let revoked: SessionRevoked = events[1].decode().unwrap();
+    assert_eq!(revoked.session_ids, [laptop.call.caller.session_id]);
+    assert_eq!(revoked.until_micros / 1_000_000, START / 1_000_000 + 900);
+    let revoked: SessionRevoked = events[2].decode().unwrap();
+    assert_eq!(revoked.session_ids, [mei.call.caller.session_id.clone()]);
+    let deleted: UserDeleted = events[3].decode().unwrap();
+    assert_eq!(deleted.user_id, mei.user.id);
+}

@@ -1,0 +1,9 @@
+//! The service's contract, through a local channel on the real runtime.
+
+mod accounts;
+mod addresses;
+mod books;
+mod events;
+mod operators;
+mod sessions;
+mod support;

@@ -1,0 +1,252 @@
+//! Stock rows: read, receive, adjust, return, announce.
+
+use mallard_db::{Error, Tx, Unit, Value, params};
+use mallard_types::Micros;
+
+use super::{CHUNK_ROWS_MAX, STOCK_COLUMNS, Store, decode_lines, encode_lines, in_list, ledger_insert, reservation_from, rows_sql};
+use super::{stock_from, with_ledger};
+use crate::domain::{Adjustment, Kind, Line, Lines, Reservation, Stock};
+
+const TAG_KEY: u32 = 0;
+const TAG_STOCK: u32 = 1;
+
+const ADJUST: &str = "UPDATE stock SET on_hand = on_hand + ?, adjusted = adjusted + ?, version = version + 1 \
+     WHERE sku_id = ? AND on_hand + ? >= reserved";
+const RETURN: &str = "UPDATE stock SET on_hand = on_hand + ?, returned = returned + ?, version = version + 1 WHERE sku_id = ?";
+const RECEIVE: &str = "INSERT INTO stock (sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version) VALUES";
+const RECEIVE_ONCE: &str = " ON CONFLICT (sku_id) DO NOTHING";
+
+/// What became of an adjustment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Adjusted {
+    /// The units are added or taken away.
+    Done,
+    /// The idempotency key was used before: read what for.
+    KeyTaken,
+    /// Too few units are free, or there is no stock row.
+    Refused,
+}
+
+/// What became of a return inside its transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Returned {
+    /// The units are back.
+    Done,
+    /// An earlier call brought them back.
+    Before,
+}
+
+/// What became of announcing a SKU's availability.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Announced {
+    /// Whether any unit can be sold.
+    pub in_stock: bool,
+    /// Version of the stock row.
+    pub version: i64,
+}
+
+impl Store {
+    /// Reads a stock row.
+    pub async fn stock(&self, sku_id: &str) -> Result<Option<Stock>, Error> {
+        const SQL: &str =
+            "SELECT sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version FROM stock WHERE sku_id = ?";
+        self.db.query_opt(SQL, params![sku_id]).await?.as_ref().map(stock_from).transpose()
+    }
+
+    /// Reads the stock rows that exist among these SKUs.
+    pub async fn stocks(&self, sku_ids: &[&str]) -> Result<Vec<Stock>, Error> {
+        let mut found = Vec::with_capacity(sku_ids.len());
+        for chunk in sku_ids.chunks(CHUNK_ROWS_MAX) {
+            let (list, params) = in_list(chunk);
+            let sql = format!("SELECT {STOCK_COLUMNS} FROM stock WHERE sku_id IN {list}");
+            for row in self.db.query_dyn(sql, params).await? {
+                found.push(stock_from(&row)?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Makes stock rows for the SKUs that have none; returns how many it made.
+    pub async fn receive(&self, lines: &Lines, reason: &str, at: Micros) -> Result<u64, Error> {
+        let mut created = 0;
+        for chunk in lines.as_slice().chunks(CHUNK_ROWS_MAX) {
+            created += self.receive_chunk(chunk, reason, at).await?;
+        }
+        Ok(created)
+    }
+
+    async fn receive_chunk(&self, chunk: &[Line], reason: &str, at: Micros) -> Result<u64, Error> {
+        let chunk = chunk.to_vec();
+        let reason = reason.to_owned();
+        self.db
+            .tx("inventory.receive", move |tx| {
+                let (chunk, reason) = (chunk.clone(), reason.clone());
+                async move { receive_in(&tx, &chunk, &reason, at).await }
+            })
+            .await
+    }
+
+    /// Adds or takes away units, with the ledger entry and the idempotency key in the same unit of work.
+    pub async fn adjust(&self, adjustment: &Adjustment, at: Micros) -> Result<Adjusted, Error> {
+        const KEY: &str = "INSERT INTO adjustments (idempotency_key, sku_id, delta, at) VALUES (?, ?, ?, ?) \
+             ON CONFLICT (idempotency_key) DO NOTHING";
+        let delta = adjustment.delta;
+        let mut unit = Unit::new("inventory.adjust");
+        if !adjustment.key.is_empty() {
+            unit = unit.guard(KEY, params![&adjustment.key, &adjustment.sku_id, delta, at], 1, TAG_KEY);
+        }
+        unit = unit.guard(ADJUST, params![delta, delta, &adjustment.sku_id, delta], 1, TAG_STOCK);
+        let entries = [(adjustment.sku_id.as_str(), delta)];
+        unit = with_ledger(unit, Kind::Adjusted, &entries, &adjustment.reason, &adjustment.reference, at);
+        Ok(match self.try_unit(unit).await? {
+            None => Adjusted::Done,
+            Some(TAG_KEY) => Adjusted::KeyTaken,
+            Some(_) => Adjusted::Refused,
+        })
+    }
+
+    /// Reads the SKU and delta an idempotency key was used for.
+    pub async fn adjustment(&self, key: &str) -> Result<Option<(String, i64)>, Error> {
+        const SQL: &str = "SELECT sku_id, delta FROM adjustments WHERE idempotency_key = ?";
+        self.db.query_opt(SQL, params![key]).await?.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
+    }
+
+    /// Brings units back. `decide` gets the reservation and what came back before, unless `reservation_id` is empty; what it
+    /// refuses rolls everything back.
+    pub async fn give_back<E, D>(
+        &self,
+        return_id: &str,
+        reservation_id: &str,
+        lines: &Lines,
+        reason: &str,
+        at: Micros,
+        decide: D,
+    ) -> Result<Returned, E>
+    where
+        E: From<Error> + Send + 'static,
+        D: Fn(Option<&Reservation>, &Lines) -> Result<(), E> + Clone + Send + Sync + 'static,
+    {
+        let (return_id, reservation_id) = (return_id.to_owned(), reservation_id.to_owned());
+        let (lines, reason) = (lines.clone(), reason.to_owned());
+        self.db
+            .tx("inventory.return", move |tx| {
+                let (return_id, reservation_id) = (return_id.clone(), reservation_id.clone());
+                let (lines, reason, decide) = (lines.clone(), reason.clone(), decide.clone());
+                async move {
+                    if !record_return(&tx, &return_id, &reservation_id, &lines, at).await? {
+                        return Ok(Returned::Before);
+                    }
+                    if !reservation_id.is_empty() {
+                        let (reservation, before) = lock_sold(&tx, &reservation_id, &return_id).await?;
+                        decide(reservation.as_ref(), &before)?;
+                    }
+                    for line in lines.as_slice() {
+                        let moved = tx.execute(RETURN, params![line.quantity, line.quantity, &line.sku_id]).await?;
+                        if moved != 1 {
+                            // The caller looked before; rows of stock are never removed.
+                            return Err(Error::Constraint(format!("no stock row of {}", line.sku_id)).into());
+                        }
+                    }
+                    let entries: Vec<(&str, i64)> =
+                        lines.as_slice().iter().map(|line| (line.sku_id.as_str(), line.quantity)).collect();
+                    for chunk in entries.chunks(CHUNK_ROWS_MAX) {
+                        let reference = if reservation_id.is_empty() { &return_id } else { &reservation_id };
+                        let (sql, params) = ledger_insert(Kind::Returned, chunk, &reason, reference, at);
+                        tx.execute_dyn(sql, params).await?;
+                    }
+                    Ok(Returned::Done)
+                }
+            })
+            .await
+    }
+
+    /// Brings the announced state of a SKU in line with its units, inside a transaction that also publishes. Returns what to
+    /// publish, `None` when there is nothing new.
+    pub async fn announce_in(tx: &Tx, sku_id: &str) -> Result<Option<Announced>, Error> {
+        const SOLD_OUT: &str =
+            "UPDATE stock SET in_stock = 0, version = version + 1 WHERE sku_id = ? AND in_stock = 1 AND on_hand <= reserved";
+        const SELLABLE: &str =
+            "UPDATE stock SET in_stock = 1, version = version + 1 WHERE sku_id = ? AND in_stock = 0 AND on_hand > reserved";
+        let in_stock = if tx.execute(SOLD_OUT, params![sku_id]).await? == 1 {
+            false
+        } else if tx.execute(SELLABLE, params![sku_id]).await? == 1 {
+            true
+        } else {
+            return Ok(None);
+        };
+        let row = tx.query_opt("SELECT version FROM stock WHERE sku_id = ?", params![sku_id]).await?;
+        row.map(|row| Ok(Announced { in_stock, version: row.get(0)? })).transpose()
+    }
+
+    /// Reads SKUs whose announced state is not that of their units, after this one in order of SKU.
+    pub async fn flipped(&self, after: &str, rows_max: u32) -> Result<Vec<String>, Error> {
+        const SQL: &str = "SELECT sku_id FROM stock WHERE sku_id > ? \
+             AND ((in_stock = 1 AND on_hand <= reserved) OR (in_stock = 0 AND on_hand > reserved)) ORDER BY sku_id LIMIT ?";
+        self.db.query(SQL, params![after, rows_max]).await?.iter().map(|row| row.get(0)).collect()
+    }
+
+    /// Returns the database, for the transaction that announces.
+    pub fn db(&self) -> &mallard_db::Db {
+        &self.db
+    }
+}
+
+/// Inserts the rows that are missing and their ledger entries. The usual case, all or none missing, needs no read.
+async fn receive_in(tx: &Tx, chunk: &[Line], reason: &str, at: Micros) -> Result<u64, Error> {
+    let made = insert_stock(tx, chunk).await?;
+    if made == 0 {
+        return Ok(0);
+    }
+    if made == chunk.len() as u64 {
+        received(tx, chunk, reason, at).await?;
+        return Ok(made);
+    }
+    // Some existed. The new ones are those without a ledger entry of their first delivery: it is written with the row.
+    let ids: Vec<&str> = chunk.iter().map(|line| line.sku_id.as_str()).collect();
+    let (list, mut params) = in_list(&ids);
+    params.push(Value::from(Kind::Received.as_str()));
+    let rows = tx.query_dyn(format!("SELECT sku_id FROM stock_ledger WHERE sku_id IN {list} AND kind = ?"), params).await?;
+    let known = rows.iter().map(|row| row.get::<String>(0)).collect::<Result<std::collections::BTreeSet<_>, _>>()?;
+    let new: Vec<Line> = chunk.iter().filter(|line| !known.contains(&line.sku_id)).cloned().collect();
+    received(tx, &new, reason, at).await?;
+    Ok(made)
+}
+
+async fn insert_stock(tx: &Tx, lines: &[Line]) -> Result<u64, Error> {
+    let sql = rows_sql(RECEIVE, 9, lines.len(), RECEIVE_ONCE);
+    let mut values = Vec::with_capacity(lines.len() * 9);
+    for line in lines {
+        let quantity = line.quantity;
+        values.extend(params![&line.sku_id, quantity, 0, quantity, 0, 0, 0, quantity > 0, 1]);
+    }
+    tx.execute_dyn(sql, values).await
+}
+
+async fn received(tx: &Tx, lines: &[Line], reason: &str, at: Micros) -> Result<(), Error> {
+    let entries: Vec<(&str, i64)> = lines.iter().map(|line| (line.sku_id.as_str(), line.quantity)).collect();
+    for chunk in entries.chunks(CHUNK_ROWS_MAX) {
+        let (sql, params) = ledger_insert(Kind::Received, chunk, reason, "", at);
+        tx.execute_dyn(sql, params).await?;
+    }
+    Ok(())
+}
+
+async fn record_return(tx: &Tx, return_id: &str, reservation_id: &str, lines: &Lines, at: Micros) -> Result<bool, Error> {
+    const SQL: &str = "INSERT INTO returns (id, reservation_id, line_rows, at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+    Ok(tx.execute(SQL, params![return_id, reservation_id, encode_lines(lines), at]).await? == 1)
+}
+
+/// Locks the reservation's row, so that returns of one order are decided one after another, and reads it with the sum of its
+/// other returns.
+async fn lock_sold(tx: &Tx, reservation_id: &str, return_id: &str) -> Result<(Option<Reservation>, Lines), Error> {
+    tx.execute("UPDATE reservations SET version = version + 1 WHERE id = ?", params![reservation_id]).await?;
+    const READ: &str = "SELECT id, state, line_rows, expires_at, created_at FROM reservations WHERE id = ?";
+    let reservation = tx.query_opt(READ, params![reservation_id]).await?.as_ref().map(reservation_from).transpose()?;
+    let rows =
+        tx.query("SELECT line_rows FROM returns WHERE reservation_id = ? AND id <> ?", params![reservation_id, return_id]).await?;
+    let mut before = Lines::default();
+    for row in rows {
+        before = before.plus(&decode_lines(&row.get::<Vec<u8>>(0)?)?);
+    }
+    Ok((reservation, before))
+}

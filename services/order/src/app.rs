@@ -1,0 +1,217 @@
+//! The use cases of orders.
+
+mod moves;
+mod place;
+mod refund;
+
+use std::sync::Arc;
+
+use mallard_bus::Envelope;
+use mallard_db::{Db, Tx};
+use mallard_flow::Engine;
+use mallard_proto::order::v1::OrderChanged;
+use mallard_rpc::Caller;
+use mallard_runtime::Context;
+use mallard_types::{Error, Micros, Result, page};
+pub use place::{PayWith, PlaceInput, Placed};
+pub use refund::{RefundInput, Refunded};
+
+use crate::config::Config;
+use crate::domain::{Event, EventKind, Order, Refusal, Status};
+use crate::peers::{Basket, Peers, Quote, WantedLine};
+use crate::{convert, error, store};
+
+/// The service behind its RPCs, flows and event handlers.
+pub struct App {
+    pub(crate) context: Context,
+    pub(crate) config: Config,
+    pub(crate) peers: Peers,
+    pub(crate) db: Db,
+    pub(crate) engine: Engine,
+}
+
+/// A page of orders.
+pub struct Page {
+    pub orders: Vec<Order>,
+    pub next_cursor: String,
+    pub count: Option<i64>,
+}
+
+impl App {
+    /// Makes the service from its surroundings.
+    pub fn new(context: Context, config: Config) -> App {
+        App { peers: Peers::new(&context), db: context.db(), engine: context.flows(), context, config }
+    }
+
+    /// Prices the caller's cart or the lines given.
+    pub async fn quote(&self, lines: Vec<WantedLine>, basket: Basket, address_id: &str) -> Result<Quote> {
+        let caller = mallard_rpc::current().caller;
+        let user_id = caller.require_user()?.to_owned();
+        let lines = if lines.is_empty() { self.peers.cart_lines(&user_id).await?.0 } else { lines };
+        place::check_lines(&lines, &caller)?;
+        let address = if address_id.is_empty() { basket.address.clone() } else { Some(self.peers.address(address_id).await?) };
+        self.peers.quote(&Basket { lines, user_id, address, ..basket }).await
+    }
+
+    /// Reads an order of the caller's.
+    pub async fn get(&self, id: &str) -> Result<Order> {
+        let caller = mallard_rpc::current().caller;
+        let user_id = caller.require_user()?;
+        store::get(&self.db, id).await?.filter(|order| order.user_id == user_id).ok_or_else(error::not_found)
+    }
+
+    /// Reads any order.
+    pub async fn admin_get(&self, id: &str) -> Result<Order> {
+        require_operator()?;
+        store::get(&self.db, id).await?.ok_or_else(error::not_found)
+    }
+
+    /// Reads the stream of an order of the caller's, with the events' ids.
+    pub async fn events(&self, id: &str) -> Result<Vec<(String, Event)>> {
+        self.get(id).await?;
+        store::events(&self.db, id).await
+    }
+
+    /// Reads the stream of any order.
+    pub async fn admin_events(&self, id: &str) -> Result<Vec<(String, Event)>> {
+        self.admin_get(id).await?;
+        store::events(&self.db, id).await
+    }
+
+    /// Lists the caller's orders, newest first.
+    pub async fn list(&self, status: &str, limit: i32, cursor: &str, count: bool) -> Result<Page> {
+        let caller = mallard_rpc::current().caller;
+        let filter = store::Filter { user_id: Some(caller.require_user()?.to_owned()), status: parse_status(status)?, number: None };
+        self.page(filter, limit, cursor, count).await
+    }
+
+    /// Lists everybody's orders, newest first.
+    pub async fn admin_list(&self, status: &str, user_id: &str, number: &str, limit: i32, cursor: &str, count: bool) -> Result<Page> {
+        require_operator()?;
+        let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        let filter = store::Filter { user_id: filled(user_id), status: parse_status(status)?, number: filled(number) };
+        self.page(filter, limit, cursor, count).await
+    }
+
+    async fn page(&self, filter: store::Filter, limit: i32, cursor: &str, count: bool) -> Result<Page> {
+        let limit = page::limit(limit)?;
+        let before = if cursor.is_empty() { None } else { page::decode_cursor(cursor, 1)?.pop() };
+        let mut orders = store::list(&self.db, &filter, before.as_deref(), limit + 1).await?;
+        let more = orders.len() > limit;
+        orders.truncate(limit);
+        let next_cursor = if more { orders.last().map(|o| page::encode_cursor(&[&o.id])).unwrap_or_default() } else { String::new() };
+        let count = if count { Some(store::count(&self.db, &filter).await?) } else { None };
+        Ok(Page { orders, next_cursor, count })
+    }
+
+    /// Reads whole orders in order of id, for reports and checks.
+    pub async fn scan(&self, after_id: &str, limit: i32) -> Result<Vec<Order>> {
+        require_operator()?;
+        store::scan(&self.db, after_id, i64::from(limit.clamp(1, 1_000))).await
+    }
+
+    /// Loads an order, takes a decision, saves it with its event, in one transaction with whatever `then` adds.
+    pub(crate) async fn decide<D, T>(self: &Arc<Self>, name: &'static str, id: &str, decide: D, then: T) -> Result<Order>
+    where
+        D: Fn(&Order) -> Result<EventKind> + Send + Sync + 'static,
+        T: AsyncThen,
+    {
+        let (app, id, by, at) = (self.clone(), id.to_owned(), actor(), self.context.now());
+        let (decide, then) = (Arc::new(decide), Arc::new(then));
+        self.db
+            .tx(name, move |tx: Tx| {
+                let (app, id, by, decide, then) = (app.clone(), id.clone(), by.clone(), decide.clone(), then.clone());
+                async move {
+                    let order = store::load(&tx, &id).await?;
+                    let order = app.append(&tx, &order, decide(&order)?, at, &by).await?;
+                    then.run(&tx, &order).await?;
+                    Ok(order)
+                }
+            })
+            .await
+    }
+
+    /// Saves one decision inside a transaction and publishes it.
+    pub(crate) async fn append(&self, tx: &Tx, order: &Order, kind: EventKind, at: Micros, by: &str) -> Result<Order> {
+        let (next, event) = order.then(kind, at, by);
+        if !store::save(tx, &next, &event, &self.context.id("evt")).await? {
+            return Err(Error::conflict("order_moved", "the order changed at the same moment; try again"));
+        }
+        self.publish(tx, &next, &event).await?;
+        Ok(next)
+    }
+
+    pub(crate) async fn publish(&self, tx: &Tx, order: &Order, event: &Event) -> Result<()> {
+        let kind = event.kind.as_str();
+        if !matches!(kind, "placed" | "paid" | "cancelled" | "shipped" | "delivered" | "refunded") {
+            return Ok(());
+        }
+        let kind = format!("order.{kind}.v1");
+        let outbox = self.context.outbox();
+        if !outbox.is_wanted(&kind) {
+            return Ok(());
+        }
+        let message = OrderChanged { order: Some(convert::order_to_proto(order)), event: kind.clone() };
+        outbox.append(tx, Envelope::new(self.context.id("evt"), kind, order.id.clone(), event.at, &message)).await
+    }
+}
+
+/// What a decision's transaction does besides saving it.
+pub(crate) trait AsyncThen: Send + Sync + 'static {
+    /// Runs inside the transaction, after the save.
+    fn run(&self, tx: &Tx, order: &Order) -> impl Future<Output = Result<()>> + Send;
+}
+
+/// Nothing besides.
+pub(crate) struct Nothing;
+
+impl AsyncThen for Nothing {
+    async fn run(&self, _: &Tx, _: &Order) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// Wakes the order's checkout flow.
+pub(crate) struct WakeCheckout;
+
+impl AsyncThen for WakeCheckout {
+    async fn run(&self, tx: &Tx, order: &Order) -> Result<()> {
+        mallard_flow::signal::<crate::flows::Checkout>(tx, &order.id).await?;
+        Ok(())
+    }
+}
+
+/// Refuses anybody but operators and the system itself.
+pub(crate) fn require_operator() -> Result<()> {
+    let caller = mallard_rpc::current().caller;
+    if caller.is_admin() || caller.is_system() {
+        return Ok(());
+    }
+    Err(Error::forbidden("forbidden", "this needs the role admin"))
+}
+
+/// Names who does something in an order's stream.
+pub(crate) fn actor() -> String {
+    let caller: Caller = mallard_rpc::current().caller;
+    if caller.is_system() {
+        "system".into()
+    } else if caller.surface == mallard_rpc::Surface::Admin {
+        "operator".into()
+    } else {
+        caller.user_id
+    }
+}
+
+pub(crate) fn refused(refusal: Refusal) -> Error {
+    refusal.into()
+}
+
+fn parse_status(status: &str) -> Result<Option<&'static str>> {
+    if status.is_empty() {
+        return Ok(None);
+    }
+    match Status::parse(status) {
+        Some(status) => Ok(Some(status.as_str())),
+        None => Err(Error::invalid("unknown_status", format!("there is no order status {status}")).param("status")),
+    }
+}

@@ -1,0 +1,145 @@
+//! Giving money, and perhaps units, back.
+
+use std::sync::Arc;
+
+use mallard_db::Tx;
+use mallard_proto::payment::v1 as pay;
+use mallard_types::{Micros, Money, Result};
+
+use super::place::derived_id;
+use super::{App, actor, refused, require_operator};
+use crate::domain::{EventKind, Order, Status, Units};
+use crate::flows::{Refund, RefundState};
+use crate::{error, store};
+
+/// What an operator, or an import, asks to be given back.
+#[derive(Clone, Debug)]
+pub struct RefundInput {
+    pub order_id: String,
+    pub amount: Option<Money>,
+    pub reason: String,
+    pub idempotency_key: String,
+    /// Units to put back into stock; none named leaves the choice to the rule of a full refund.
+    pub units: Vec<Units>,
+    pub reference: String,
+    pub customer: String,
+    pub country: String,
+    pub lines: Vec<pay::RefundLine>,
+}
+
+/// A refund and its order.
+pub struct Refunded {
+    pub order: Order,
+    pub refund_id: String,
+    pub amount: Money,
+    pub reason: String,
+    pub requested_at: Micros,
+    pub done: bool,
+}
+
+impl App {
+    /// Refunds an order, in part or whole. The same key gives the same refund.
+    pub async fn refund(self: &Arc<Self>, input: RefundInput) -> Result<Refunded> {
+        require_operator()?;
+        if input.idempotency_key.is_empty() || input.idempotency_key.len() > 255 {
+            return Err(error::idempotency_key_required());
+        }
+        let order = self.reload(&input.order_id).await?;
+        let refund_id = derived_id("ref", &order, &input.idempotency_key);
+        let shared = Arc::new((self.clone(), input.clone(), refund_id.clone(), actor(), self.context.now()));
+        self.db
+            .tx("order.refund", move |tx: Tx| {
+                let shared = shared.clone();
+                async move {
+                    let (app, input, refund_id, by, at) = &*shared;
+                    app.request_refund(&tx, input, refund_id, by, *at).await
+                }
+            })
+            .await?;
+        self.engine.drive::<Refund>(&refund_id).await?;
+        self.refunded(&input.order_id, &refund_id).await
+    }
+
+    async fn request_refund(&self, tx: &Tx, input: &RefundInput, refund_id: &str, by: &str, at: Micros) -> Result<()> {
+        if store::has_event(tx, &input.order_id, "refund_requested", refund_id).await? {
+            return Ok(());
+        }
+        let order = store::load(tx, &input.order_id).await?;
+        let units = (!input.units.is_empty()).then_some(input.units.as_slice());
+        let kind = order.request_refund(refund_id, input.amount, units, &input.reason).map_err(refused)?;
+        let EventKind::RefundRequested { amount, units, .. } = &kind else { return Ok(()) };
+        let state = RefundState {
+            order_id: order.id.clone(),
+            amount: amount.amount,
+            currency: amount.currency.as_str().to_owned(),
+            reason: input.reason.clone(),
+            units: units.iter().map(|u| (u.sku_id.clone(), u.quantity)).collect(),
+            reference: input.reference.clone(),
+            customer: input.customer.clone(),
+            country: input.country.clone(),
+            lines: input.lines.iter().map(prost::Message::encode_to_vec).collect(),
+            paid_back: false,
+        };
+        self.append(tx, &order, kind, at, by).await?;
+        mallard_flow::start::<Refund>(tx, refund_id, &state, 0).await?;
+        Ok(())
+    }
+
+    async fn refunded(&self, order_id: &str, refund_id: &str) -> Result<Refunded> {
+        let order = self.reload(order_id).await?;
+        let events = store::events(&self.db, order_id).await?;
+        let mut found = None;
+        let mut done = false;
+        for (_, event) in events {
+            match event.kind {
+                EventKind::RefundRequested { refund_id: id, amount, reason, .. } if id == refund_id => {
+                    found = Some((amount, reason, event.at));
+                }
+                EventKind::Refunded { refund_id: id, .. } if id == refund_id => done = true,
+                _ => {}
+            }
+        }
+        let (amount, reason, requested_at) = found.ok_or_else(error::not_found)?;
+        Ok(Refunded { order, refund_id: refund_id.to_owned(), amount, reason, requested_at, done })
+    }
+
+    /// Records in the order's stream that money went back. Knows it already: does nothing.
+    pub(crate) async fn record_refund(&self, tx: &Tx, order_id: &str, refund_id: &str, amount: Money, at: Micros) -> Result<()> {
+        if store::has_event(tx, order_id, "refunded", refund_id).await? {
+            return Ok(());
+        }
+        let order = store::load(tx, order_id).await?;
+        if !order.is_paid() {
+            // Money that came after the order was cancelled and went straight back; the order never was paid.
+            return Ok(());
+        }
+        let asked = store::has_event(tx, order_id, "refund_requested", refund_id).await? || order.status == Status::Refunding;
+        let order = if asked { order } else { self.note_foreign_refund(tx, order, refund_id, amount, at).await? };
+        let kind = order.refund(refund_id, amount).map_err(refused)?;
+        self.append(tx, &order, kind, at, "system").await?;
+        Ok(())
+    }
+
+    /// A refund that began at the payment: with the rest of the money the units come back too.
+    async fn note_foreign_refund(&self, tx: &Tx, order: Order, refund_id: &str, amount: Money, at: Micros) -> Result<Order> {
+        let kind = order.request_refund(refund_id, Some(amount), None, "refunded at the payment").map_err(refused)?;
+        let units = match &kind {
+            EventKind::RefundRequested { units, .. } => units.iter().map(|u| (u.sku_id.clone(), u.quantity)).collect(),
+            _ => Vec::new(),
+        };
+        let next = self.append(tx, &order, kind, at, "operator").await?;
+        if !units.is_empty() {
+            let state = RefundState {
+                order_id: order.id.clone(),
+                amount: amount.amount,
+                currency: amount.currency.as_str().to_owned(),
+                reason: "refunded at the payment".into(),
+                units,
+                paid_back: true,
+                ..RefundState::default()
+            };
+            mallard_flow::start::<Refund>(tx, refund_id, &state, 0).await?;
+        }
+        Ok(next)
+    }
+}

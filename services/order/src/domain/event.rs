@@ -1,0 +1,49 @@
+//! What can happen to an order.
+
+use mallard_types::{Micros, Money};
+
+use super::{Address, Order, Units};
+
+/// One entry of an order's stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event {
+    /// Position in the stream, from 1.
+    pub version: i64,
+    pub at: Micros,
+    /// A user id, `operator` or `system`.
+    pub by: String,
+    pub kind: EventKind,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum EventKind {
+    /// The whole order as it was placed.
+    Placed(Box<Order>),
+    Paid { payment_id: String, amount: Money },
+    PaymentFailed { payment_id: String, reason: String },
+    Cancelled { reason: String },
+    AddressChanged { address: Address },
+    Shipped { carrier: String, tracking_number: String },
+    Delivered,
+    /// Units come back to stock with the money.
+    RefundRequested { refund_id: String, amount: Money, reason: String, units: Vec<Units> },
+    Refunded { refund_id: String, amount: Money },
+}
+
+impl EventKind {
+    /// Returns the public name.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            EventKind::Placed(_) => "placed",
+            EventKind::Paid { .. } => "paid",
+            EventKind::PaymentFailed { .. } => "payment_failed",
+            EventKind::Cancelled { .. } => "cancelled",
+            EventKind::AddressChanged { .. } => "address_changed",
+            EventKind::Shipped { .. } => "shipped",
+            EventKind::Delivered => "delivered",
+            EventKind::RefundRequested { .. } => "refund_requested",
+            EventKind::Refunded { .. } => "refunded",
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! Gives money back, writes it into the order's stream, puts units back into stock.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use mallard_db::Tx;
+use mallard_flow::{At, Flow, Next};
+use mallard_proto::payment::v1 as pay;
+use mallard_types::{Currency, Error, Money, Result};
+use prost::Message;
+use serde::{Deserialize, Serialize};
+
+use crate::app::App;
+use crate::domain::Units;
+
+/// What is to be given back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefundState {
+    pub order_id: String,
+    pub amount: i64,
+    pub currency: String,
+    pub reason: String,
+    pub units: Vec<(String, i64)>,
+    pub reference: String,
+    pub customer: String,
+    pub country: String,
+    /// Encoded `RefundLine` messages.
+    pub lines: Vec<Vec<u8>>,
+    /// The money is back and noted; the units are next.
+    pub paid_back: bool,
+}
+
+/// The flow; its key is the refund's id.
+pub struct Refund {
+    app: Arc<App>,
+}
+
+impl Refund {
+    /// Makes the flow of a service.
+    pub fn new(app: Arc<App>) -> Refund {
+        Refund { app }
+    }
+
+    async fn pay_back(&self, at: &At, state: &RefundState) -> Result<()> {
+        let amount = Money::new(state.amount, Currency::parse(&state.currency)?);
+        let lines = state
+            .lines
+            .iter()
+            .map(|bytes| pay::RefundLine::decode(bytes.as_slice()))
+            .collect::<Result<_, _>>()
+            .map_err(|e| Error::internal("corrupt_refund", "a refund's state cannot be read").source(e))?;
+        let request = pay::RefundOrderRequest {
+            order_id: state.order_id.clone(),
+            refund_id: at.key.clone(),
+            amount: Some(amount.into()),
+            reason: state.reason.clone(),
+            reference: state.reference.clone(),
+            customer: state.customer.clone(),
+            country: state.country.clone(),
+            lines,
+        };
+        if !self.app.peers.refund(request).await? {
+            return Err(Error::unavailable("refund_unknown", "the provider has not settled the refund yet"));
+        }
+        let (app, order_id, refund_id, now) = (self.app.clone(), state.order_id.clone(), at.key.clone(), self.app.context.now());
+        self.app
+            .db
+            .tx("order.refunded", move |tx: Tx| {
+                let (app, order_id, refund_id) = (app.clone(), order_id.clone(), refund_id.clone());
+                async move { app.record_refund(&tx, &order_id, &refund_id, amount, now).await }
+            })
+            .await
+    }
+}
+
+#[async_trait]
+impl Flow for Refund {
+    const NAME: &'static str = "order.refund";
+    type State = RefundState;
+
+    async fn step(&self, at: &At, state: RefundState) -> Result<Next<RefundState>> {
+        if !state.paid_back {
+            self.pay_back(at, &state).await?;
+            return Ok(if state.units.is_empty() { Next::Done } else { Next::Go(RefundState { paid_back: true, ..state }) });
+        }
+        let units: Vec<Units> = state.units.into_iter().map(|(sku_id, quantity)| Units { sku_id, quantity }).collect();
+        self.app.peers.return_units(&state.order_id, &at.key, &units, &state.reason).await?;
+        Ok(Next::Done)
+    }
+}

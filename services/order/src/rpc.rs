@@ -1,0 +1,236 @@
+//! Messages to use cases and back.
+
+use std::sync::Arc;
+
+use mallard_proto::common::v1::{RunChecksRequest, RunChecksResponse};
+use mallard_proto::order::v1::order_service_server::OrderService;
+use mallard_proto::order::v1::*;
+use mallard_proto::payment::v1::{PaymentInput, Refund as RefundMessage, RefundStatus};
+use mallard_types::{Error, Result};
+use tonic::{Request, Response, Status};
+
+use crate::app::{App, Page, PayWith, PlaceInput, Placed, RefundInput, Refunded};
+use crate::convert;
+use crate::domain::Units;
+use crate::peers::{Basket, WantedLine, timestamp};
+
+/// Room for the largest real order and its answer.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// The service's RPCs.
+pub struct Rpc {
+    app: Arc<App>,
+}
+
+impl Rpc {
+    /// Puts RPCs before the use cases.
+    pub fn new(app: Arc<App>) -> Rpc {
+        Rpc { app }
+    }
+
+    /// Replaces a card by its token, so that no other line of this service sees the number.
+    async fn pay_with(&self, input: Option<PaymentInput>) -> Result<PayWith> {
+        let input = input.ok_or_else(|| Error::invalid("required", "say how you pay").param("payment"))?;
+        let method = input.method.clone();
+        match method.as_str() {
+            "card" if input.card_token.is_empty() => Ok(PayWith { method, card_token: self.app.peers.tokenise(input).await? }),
+            "card" => Ok(PayWith { method, card_token: input.card_token }),
+            "external" if !mallard_rpc::current().caller.is_system() => Err(unknown_method(&method)),
+            "later" | "external" | "alipay" | "wechat_pay" | "balance" => Ok(PayWith { method, card_token: String::new() }),
+            "" => Err(Error::invalid("required", "say how you pay").param("payment.method")),
+            _ => Err(unknown_method(&method)),
+        }
+    }
+}
+
+fn unknown_method(method: &str) -> Error {
+    Error::invalid("payment_method_unknown", format!("there is no payment method {method}; use card or later")).param("payment.method")
+}
+
+#[tonic::async_trait]
+impl OrderService for Rpc {
+    async fn quote(&self, request: Request<QuoteRequest>) -> Answer<QuoteResponse> {
+        let request = request.into_inner();
+        let basket = Basket {
+            coupon_codes: request.coupon_codes,
+            address: request.address.map(convert::address_from_proto),
+            shipping_method: request.shipping_method,
+            ..Basket::default()
+        };
+        let quote = self.app.quote(wanted(request.lines), basket, &request.address_id).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(QuoteResponse { quote: Some(quote.message) }))
+    }
+
+    async fn place_order(&self, request: Request<PlaceOrderRequest>) -> Answer<PlaceOrderResponse> {
+        let request = request.into_inner();
+        let place = async {
+            let expected = request.expected_total.ok_or_else(|| Error::invalid("required", "send the total you saw").param("expected_total"))?;
+            let expected_total = expected.try_into().map_err(|e: Error| e.param("expected_total.currency"))?;
+            let pay = self.pay_with(request.payment).await?;
+            self.app
+                .place(PlaceInput {
+                    lines: wanted(request.lines),
+                    address_id: request.address_id,
+                    address: request.address.map(convert::address_from_proto),
+                    coupon_codes: request.coupon_codes,
+                    shipping_method: request.shipping_method,
+                    expected_total,
+                    note: request.note,
+                    pay,
+                    idempotency_key: request.idempotency_key,
+                    on_behalf_of: request.on_behalf_of,
+                    reference: request.reference,
+                    customer: request.customer,
+                })
+                .await
+        };
+        let Placed { order, payment } = place.await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(PlaceOrderResponse { order: Some(convert::order_to_proto(&order)), payment: payment.map(|p| p.message) }))
+    }
+
+    async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Answer<ListOrdersResponse> {
+        let r = request.into_inner();
+        answer_page(self.app.list(&r.status, r.limit, &r.cursor, r.count).await)
+    }
+
+    async fn get_order(&self, request: Request<GetOrderRequest>) -> Answer<GetOrderResponse> {
+        let order = self.app.get(&request.into_inner().id).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(GetOrderResponse { order: Some(convert::order_to_proto(&order)) }))
+    }
+
+    async fn list_order_events(&self, request: Request<ListOrderEventsRequest>) -> Answer<ListOrderEventsResponse> {
+        answer_events(self.app.events(&request.into_inner().id).await)
+    }
+
+    async fn cancel_order(&self, request: Request<CancelOrderRequest>) -> Answer<CancelOrderResponse> {
+        let r = request.into_inner();
+        let order = self.app.cancel(&r.id, &r.reason, r.if_version).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(CancelOrderResponse { order: Some(convert::order_to_proto(&order)) }))
+    }
+
+    async fn update_order(&self, request: Request<UpdateOrderRequest>) -> Answer<UpdateOrderResponse> {
+        let r = request.into_inner();
+        let Some(address) = r.address else {
+            return Err(mallard_rpc::status(Error::invalid("required", "send the new address").param("address")));
+        };
+        let address = convert::address_from_proto(address);
+        let order = self.app.change_address(&r.id, address, r.if_version).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(UpdateOrderResponse { order: Some(convert::order_to_proto(&order)) }))
+    }
+
+    async fn pay_order(&self, request: Request<PayOrderRequest>) -> Answer<PayOrderResponse> {
+        let r = request.into_inner();
+        let pay = async {
+            // Whose order it is comes before what is wrong with the card.
+            self.app.get(&r.id).await?;
+            let pay = self.pay_with(r.payment).await?;
+            self.app.pay(&r.id, pay, &r.idempotency_key).await
+        };
+        let Placed { order, payment } = pay.await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(PayOrderResponse { order: Some(convert::order_to_proto(&order)), payment: payment.map(|p| p.message) }))
+    }
+
+    async fn admin_list_orders(&self, request: Request<AdminListOrdersRequest>) -> Answer<ListOrdersResponse> {
+        let r = request.into_inner();
+        answer_page(self.app.admin_list(&r.status, &r.user_id, &r.number, r.limit, &r.cursor, r.count).await)
+    }
+
+    async fn admin_get_order(&self, request: Request<GetOrderRequest>) -> Answer<AdminOrderResponse> {
+        answer_order(self.app.admin_get(&request.into_inner().id).await)
+    }
+
+    async fn admin_list_order_events(&self, request: Request<ListOrderEventsRequest>) -> Answer<ListOrderEventsResponse> {
+        answer_events(self.app.admin_events(&request.into_inner().id).await)
+    }
+
+    async fn admin_cancel_order(&self, request: Request<CancelOrderRequest>) -> Answer<AdminOrderResponse> {
+        let r = request.into_inner();
+        answer_order(self.app.admin_cancel(&r.id, &r.reason, r.if_version).await)
+    }
+
+    async fn admin_ship_order(&self, request: Request<AdminShipOrderRequest>) -> Answer<AdminOrderResponse> {
+        let r = request.into_inner();
+        answer_order(self.app.ship(&r.id, &r.carrier, &r.tracking_number).await)
+    }
+
+    async fn admin_deliver_order(&self, request: Request<AdminDeliverOrderRequest>) -> Answer<AdminOrderResponse> {
+        answer_order(self.app.deliver(&request.into_inner().id).await)
+    }
+
+    async fn admin_refund_order(&self, request: Request<AdminRefundOrderRequest>) -> Answer<AdminRefundOrderResponse> {
+        let r = request.into_inner();
+        let refund = async {
+            let amount = r.amount.map(|m| m.try_into().map_err(|e: Error| e.param("amount.currency"))).transpose()?;
+            self.app
+                .refund(RefundInput {
+                    order_id: r.id,
+                    amount,
+                    reason: r.reason,
+                    idempotency_key: r.idempotency_key,
+                    units: r.lines.into_iter().map(|l| Units { sku_id: l.sku_id, quantity: l.quantity }).collect(),
+                    reference: r.reference,
+                    customer: r.customer,
+                    country: r.country,
+                    lines: r.refund_lines,
+                })
+                .await
+        };
+        let refunded = refund.await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(AdminRefundOrderResponse {
+            order: Some(convert::order_to_proto(&refunded.order)),
+            refund: Some(refund_message(refunded)),
+        }))
+    }
+
+    async fn scan_orders(&self, request: Request<ScanOrdersRequest>) -> Answer<ScanOrdersResponse> {
+        let r = request.into_inner();
+        let orders = self.app.scan(&r.after_id, r.limit).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(ScanOrdersResponse { orders: orders.iter().map(convert::order_to_proto).collect() }))
+    }
+
+    async fn run_checks(&self, _: Request<RunChecksRequest>) -> Answer<RunChecksResponse> {
+        let checks = crate::checks::run(&self.app).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(RunChecksResponse { checks }))
+    }
+}
+
+fn wanted(lines: Vec<LineInput>) -> Vec<WantedLine> {
+    lines
+        .into_iter()
+        .map(|l| WantedLine { sku_id: l.sku_id, quantity: l.quantity, agreed_unit_price_nanos: l.agreed_unit_price_nanos })
+        .collect()
+}
+
+fn answer_order(order: Result<crate::domain::Order>) -> Answer<AdminOrderResponse> {
+    let order = order.map_err(mallard_rpc::status)?;
+    Ok(Response::new(AdminOrderResponse { order: Some(convert::order_to_proto(&order)) }))
+}
+
+fn answer_page(page: Result<Page>) -> Answer<ListOrdersResponse> {
+    let page = page.map_err(mallard_rpc::status)?;
+    Ok(Response::new(ListOrdersResponse {
+        orders: page.orders.iter().map(convert::order_to_proto).collect(),
+        next_cursor: page.next_cursor,
+        count: page.count,
+    }))
+}
+
+fn answer_events(events: Result<Vec<(String, crate::domain::Event)>>) -> Answer<ListOrderEventsResponse> {
+    let events = events.map_err(mallard_rpc::status)?;
+    Ok(Response::new(ListOrderEventsResponse { events: events.iter().map(|(id, event)| convert::event_to_proto(id, event)).collect() }))
+}
+
+fn refund_message(refunded: Refunded) -> RefundMessage {
+    RefundMessage {
+        id: refunded.refund_id,
+        payment_id: refunded.order.payment_id.clone(),
+        order_id: refunded.order.id.clone(),
+        amount: Some(refunded.amount.into()),
+        status: if refunded.done { RefundStatus::Succeeded } else { RefundStatus::Pending } as i32,
+        reason: refunded.reason,
+        created_at: timestamp(refunded.requested_at),
+        ..RefundMessage::default()
+    }
+}
