@@ -1,9 +1,11 @@
 //! The composition root: the only place that sees every service. The binary is a thin command line over it.
 
+pub mod bench;
 pub mod check;
 pub mod demo;
 pub mod folder;
 pub mod http;
+pub mod retail;
 pub mod up;
 
 use mallard_runtime::{Config, ServiceSpec};

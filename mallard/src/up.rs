@@ -44,6 +44,8 @@ pub struct Shop {
 /// The folder is taken, the address is taken, or a service does not start.
 pub async fn start(options: &Options, config: Config) -> anyhow::Result<Shop> {
     let folder = Folder::take(&options.data_dir)?;
+    // The folder is this process's alone, so what it remembers of it is true.
+    let config = config.set("catalog.shared_trust_ms", 0);
     let mut settings = Settings::new(services(), config, Storage::Folder(options.data_dir.clone()));
     settings.listen = Some(options.listen);
     let mall = Mall::start(settings).await?;

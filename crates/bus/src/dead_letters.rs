@@ -15,6 +15,9 @@ pub const FAILURES_MAX: i64 = 5;
 /// Characters of a reason that are kept.
 const REASON_CHARS_MAX: usize = 1_000;
 
+/// Payload of one list.
+const LIST_BYTES_MAX: usize = mallard_rpc::MESSAGE_BYTES_MAX / 2;
+
 const COUNTED: &str = "SELECT attempts, parked_at FROM dead_letters WHERE event_id = ?";
 
 const COUNT: &str = "INSERT INTO dead_letters (event_id, kind, event_key, at_us, trace, payload, reason, attempts, failed_at, \
@@ -99,10 +102,20 @@ pub(crate) async fn forget(db: &Db, event_id: &str) -> Result<()> {
     Ok(db.apply(mallard_db::Unit::new("bus.forget_failures").exec(FORGET, params![event_id])).await?)
 }
 
-/// Lists parked events in order of id.
+/// Lists parked events in order of id, as many as one answer can carry.
 pub(crate) async fn list(db: &Db, limit: usize) -> Result<Vec<DeadLetter>> {
     let rows = db.query(LIST, params![limit as i64]).await?;
-    rows.iter().map(|row| Ok(decode(row)?.0)).collect()
+    let mut letters = Vec::with_capacity(rows.len());
+    let mut bytes = 0;
+    for row in &rows {
+        let (letter, event) = decode(row)?;
+        bytes += event.payload.len();
+        if bytes > LIST_BYTES_MAX && !letters.is_empty() {
+            break;
+        }
+        letters.push(letter);
+    }
+    Ok(letters)
 }
 
 /// Finds one parked event.

@@ -50,7 +50,8 @@ impl Envelope {
     /// `Internal` (`bad_event`) when it is not such a message; a handler that returns it gets the event parked.
     pub fn decode<M: prost::Message + Default>(&self) -> Result<M> {
         M::decode(self.payload.clone()).map_err(|error| {
-            Error::internal("bad_event", format!("event {} of kind {} does not decode", self.id, self.kind)).source(error)
+            Error::internal("bad_event", format!("event {} of kind {} does not decode", self.id, self.kind))
+                .source(error)
         })
     }
 

@@ -243,9 +243,10 @@ impl Intake {
         let not_found = || Error::not_found("no_such_dead_letter", "there is no such dead letter").param("event_id");
         let db = self.db.as_ref().ok_or_else(not_found)?;
         let event = dead_letters::find(db, event_id).await?.ok_or_else(not_found)?;
-        let handlers = self.handlers.get(event.kind.as_str()).ok_or_else(|| {
-            Error::conflict("no_handler", format!("{} does not handle {}", self.service, event.kind))
-        })?;
+        let handlers = self
+            .handlers
+            .get(event.kind.as_str())
+            .ok_or_else(|| Error::conflict("no_handler", format!("{} does not handle {}", self.service, event.kind)))?;
         let retried = AssertUnwindSafe(dead_letters::retry(db, self.work(&event, handlers))).catch_unwind().await;
         match retried.unwrap_or_else(|panic| Err(inbox::panicked(&*panic))) {
             Ok(true) => {
@@ -274,11 +275,8 @@ impl EventIntake for Intake {
             return Err(mallard_rpc::status(Error::invalid("too_many_events", message).param("events")));
         }
         let keys = by_key(request.events.into_iter().map(Envelope::from_proto));
-        let applied: Vec<Vec<String>> = stream::iter(keys)
-            .map(|events| self.apply_key(events))
-            .buffer_unordered(KEYS_AT_ONCE_MAX)
-            .collect()
-            .await;
+        let applied: Vec<Vec<String>> =
+            stream::iter(keys).map(|events| self.apply_key(events)).buffer_unordered(KEYS_AT_ONCE_MAX).collect().await;
         Ok(Response::new(DeliverResponse { accepted_ids: applied.concat() }))
     }
 

@@ -74,11 +74,7 @@ pub struct Bus {
 
 impl Bus {
     /// Makes the bus of a binary that knows which service subscribes to which kinds of events.
-    pub fn new(
-        channels: Channels,
-        subscriptions: BTreeMap<&'static str, Vec<&'static str>>,
-        clock: Clock,
-    ) -> Bus {
+    pub fn new(channels: Channels, subscriptions: BTreeMap<&'static str, Vec<&'static str>>, clock: Clock) -> Bus {
         let routes = Arc::new(Routes::new(subscriptions));
         Bus { channels, routes, clock, switches: Arc::new(|_| false), lease_holder: None }
     }

@@ -14,7 +14,8 @@ const ROWS_MAX: usize = 16;
 
 /// Insert statements for 1 to [`ROWS_MAX`] rows; made once, so that each is prepared once.
 static INSERTS: LazyLock<Vec<String>> = LazyLock::new(|| {
-    let columns = "INSERT INTO outbox (subscriber, event_id, kind, event_key, at_us, trace, payload, appended_at) VALUES ";
+    let columns =
+        "INSERT INTO outbox (subscriber, event_id, kind, event_key, at_us, trace, payload, appended_at) VALUES ";
     (1..=ROWS_MAX).map(|rows| columns.to_owned() + &vec!["(?, ?, ?, ?, ?, ?, ?, ?)"; rows].join(", ")).collect()
 });
 

@@ -19,7 +19,8 @@ pub(crate) const INBOX_MICROS: i64 = 7 * 24 * 3600 * 1_000_000;
 
 const COUNTS_MICROS: i64 = 24 * 3600 * 1_000_000;
 
-const OLD: &str = "SELECT event_id FROM inbox WHERE applied_at < ? AND applied > 0 ORDER BY applied_at, event_id LIMIT ?";
+const OLD: &str =
+    "SELECT event_id FROM inbox WHERE applied_at < ? AND applied > 0 ORDER BY applied_at, event_id LIMIT ?";
 const FORGET: &str = "DELETE FROM inbox WHERE event_id IN ({})";
 const FORGET_COUNTS: &str = "DELETE FROM dead_letters WHERE parked_at IS NULL AND failed_at < ?";
 

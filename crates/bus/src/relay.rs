@@ -57,7 +57,9 @@ async fn lead(bus: &Bus, db: &Db, holder: &str) {
         match acquire(bus, db, holder).await {
             Ok(Some(lease)) => break lease,
             Ok(None) => {}
-            Err(error) => tracing::warn!(service = db.service(), %error, "the lease of the relay could not be asked for"),
+            Err(error) => {
+                tracing::warn!(service = db.service(), %error, "the lease of the relay could not be asked for")
+            }
         }
         sleep(LEASE_RENEWAL).await;
     };

@@ -58,8 +58,11 @@ mod tests {
 
     #[test]
     fn a_kind_goes_to_each_of_its_subscribers_once() {
-        let subscriptions =
-            BTreeMap::from([("cart", vec!["order.paid.v1", "order.paid.v1"]), ("mail", vec!["order.paid.v1"]), ("web", vec![])]);
+        let subscriptions = BTreeMap::from([
+            ("cart", vec!["order.paid.v1", "order.paid.v1"]),
+            ("mail", vec!["order.paid.v1"]),
+            ("web", vec![]),
+        ]);
         let routes = Routes::new(subscriptions);
         let services: Vec<&str> = routes.targets("order.paid.v1").iter().map(|target| target.service).collect();
         assert_eq!(services, ["cart", "mail"]);

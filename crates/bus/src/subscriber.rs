@@ -104,7 +104,11 @@ impl Delivery {
             match self.round().await {
                 Ok(more) => {
                     if failures > 0 {
-                        tracing::info!(from = self.db.service(), to = self.target.service, "events are delivered again");
+                        tracing::info!(
+                            from = self.db.service(),
+                            to = self.target.service,
+                            "events are delivered again"
+                        );
                     }
                     failures = 0;
                     if more {
@@ -160,7 +164,9 @@ impl Delivery {
             let mut call = Vec::new();
             let mut bytes = 0;
             // Taken call by call, because a key may begin to wait in between.
-            while let Some(row) = rows.next_if(|row| call.is_empty() || bytes + row.event.payload.len() <= CALL_BYTES_MAX) {
+            while let Some(row) =
+                rows.next_if(|row| call.is_empty() || bytes + row.event.payload.len() <= CALL_BYTES_MAX)
+            {
                 if !self.waiting.contains_key(&row.event.key) {
                     bytes += row.event.payload.len();
                     call.push(row);

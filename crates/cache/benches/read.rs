@@ -18,7 +18,7 @@ fn filled() -> (Cache<String, Arc<str>>, Vec<String>) {
     (cache, keys)
 }
 
-#[divan::bench(threads = [1, 2])]
+#[divan::bench(threads = [1, 2], sample_count = 200, sample_size = 5_000)]
 fn hit(bencher: divan::Bencher) {
     let (cache, keys) = filled();
     let next = std::sync::atomic::AtomicUsize::new(0);

@@ -16,10 +16,11 @@
 //! - What is purged or inserted while a load runs wins over the load: the loaded value goes to its waiters and is not kept.
 //! - An older version never replaces a newer one that is in the cache ([`Cache::insert_versioned`]).
 
+mod route;
 mod shard;
 
 use std::future::Future;
-use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash};
+use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -83,9 +84,6 @@ impl<K, V> Clone for Cache<K, V> {
 struct Inner<K, V> {
     options: Options,
     shards: Box<[Mutex<Shard<K, V>>]>,
-    // Fixed keys: which shard an entry falls into, and so what is evicted, is the same in every run. The maps inside the
-    // shards use random keys, so chosen keys cannot be made to collide there.
-    route: BuildHasherDefault<DefaultHasher>,
     hits: Counter,
     misses: Counter,
     evictions: Counter,
@@ -111,7 +109,6 @@ where
             inner: Arc::new(Inner {
                 options,
                 shards,
-                route: BuildHasherDefault::default(),
                 hits: metrics::counter!("mallard_cache_hits_total", "cache" => name),
                 misses: metrics::counter!("mallard_cache_misses_total", "cache" => name),
                 evictions: metrics::counter!("mallard_cache_evictions_total", "cache" => name),
@@ -121,8 +118,7 @@ where
 
     fn shard(&self, key: &K) -> &Mutex<Shard<K, V>> {
         let shards = &self.inner.shards;
-        let index = if shards.len() == 1 { 0 } else { self.inner.route.hash_one(key) as usize % shards.len() };
-        &shards[index]
+        &shards[route::index(key, shards.len())]
     }
 
     /// Reads a value that is present and not expired. Cached absence reads as `None`.

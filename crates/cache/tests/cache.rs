@@ -199,7 +199,11 @@ async fn purge_forgets_one_key_and_purge_all_forgets_everything() {
 }
 
 /// Starts a load of `value`, runs `meanwhile` before it ends, and returns what the loader's caller got.
-async fn load_interrupted_by(cache: &Cache<String, i64>, value: i64, meanwhile: impl FnOnce(&Cache<String, i64>)) -> i64 {
+async fn load_interrupted_by(
+    cache: &Cache<String, i64>,
+    value: i64,
+    meanwhile: impl FnOnce(&Cache<String, i64>),
+) -> i64 {
     let started = Arc::new(Notify::new());
     let (finish, finished) = oneshot::channel::<()>();
     let load = {

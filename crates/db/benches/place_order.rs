@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use mallard_db::{Db, DbConfig, Error, Migration, Tx, Unit, Value, params};
+use mallard_db::{BatchLimits, Db, DbConfig, Error, Migration, Tx, Unit, Value, params};
 
 const MIGRATIONS: &[Migration] = &[Migration {
     version: 100,
@@ -27,7 +27,6 @@ const LINES: &str =
     "INSERT INTO lines (order_id, n, sku, units, price) VALUES (?, 1, ?, 1, 990), (?, 2, ?, 1, 990), (?, 3, ?, 1, 990)";
 const TAKE: &str = "UPDATE stock SET left_units = left_units - ? WHERE sku = ? AND left_units >= ?";
 const OUTBOX: &str = "INSERT INTO outbox (kind, order_id, payload) VALUES ('order.placed.v1', ?, ?)";
-const BATCH_DEFAULT: usize = 256;
 
 #[derive(Clone, Copy)]
 enum Way {
@@ -77,9 +76,9 @@ impl Order {
     }
 }
 
-async fn open(dir: &Path, batch_jobs_max: usize) -> Db {
+async fn open(dir: &Path, limits: BatchLimits) -> Db {
     let config = DbConfig::Sqlite { dir: dir.to_owned(), synchronous_full: true };
-    let db = Db::open_with_batch_max(&config, "bench", MIGRATIONS, batch_jobs_max).await.expect("the database opens");
+    let db = Db::open_with_limits(&config, "bench", MIGRATIONS, limits).await.expect("the database opens");
     for from in (0..SKUS).step_by(500) {
         let rows = ["(?, 1000000000)"; 500].join(", ");
         let skus = (from..from + 500).map(|n| Value::from(format!("sku{n:05}"))).collect();
@@ -90,9 +89,9 @@ async fn open(dir: &Path, batch_jobs_max: usize) -> Db {
 }
 
 /// Measures orders per second.
-async fn orders_per_second(clients: usize, batch_jobs_max: usize, way: Way, time: Duration) -> f64 {
+async fn orders_per_second(clients: usize, limits: BatchLimits, way: Way, time: Duration) -> f64 {
     let dir = tempfile::tempdir_in(target_dir()).expect("a temporary folder");
-    let db = open(dir.path(), batch_jobs_max).await;
+    let db = open(dir.path(), limits).await;
     let next = Arc::new(AtomicU64::new(0));
     let started = Instant::now();
     let running: Vec<_> = (0..clients)
@@ -154,10 +153,11 @@ fn main() {
     let syncs = syncs_per_second(time);
     println!("bare disk: {syncs:.0} appended and synced writes of 512 bytes per second");
     println!("{:>7} {:>8} {:>12} {:>12} {:>8} {:>12}", "clients", "way", "one by one", "grouped", "ratio", "per sync");
+    let alone = BatchLimits { jobs_max: 1, ..BatchLimits::default() };
     for clients in [1, 8, 64] {
         for (name, way) in [("closure", Way::Closure), ("unit", Way::Unit)] {
-            let single = runtime.block_on(orders_per_second(clients, 1, way, time));
-            let grouped = runtime.block_on(orders_per_second(clients, BATCH_DEFAULT, way, time));
+            let single = runtime.block_on(orders_per_second(clients, alone, way, time));
+            let grouped = runtime.block_on(orders_per_second(clients, BatchLimits::default(), way, time));
             let (ratio, per_sync) = (grouped / single, grouped / syncs);
             println!("{clients:>7} {name:>8} {single:>10.0}/s {grouped:>10.0}/s {ratio:>7.1}x {per_sync:>11.2}x");
         }

@@ -11,7 +11,7 @@ use crate::local::Answer;
 use crate::memory::{MemoryDb, MemoryDisk};
 use crate::postgres::PgDb;
 use crate::shared::Shared;
-use crate::sqlite::{BATCH_JOBS_MAX, SqliteDb};
+use crate::sqlite::{BatchLimits, SqliteDb};
 use crate::tx::only;
 use crate::unit::{Text, Unit};
 use crate::{Error, Migration, Row, Tx, UnitError, Value};
@@ -61,16 +61,16 @@ impl Db {
     /// [`Error::Migration`] when the schema cannot be brought to this version; [`Error::Lost`], [`Error::Busy`] or
     /// [`Error::Disk`] when the engine is away.
     pub async fn open(config: &DbConfig, service: &'static str, migrations: &[Migration]) -> Result<Db, Error> {
-        Db::open_with_batch_max(config, service, migrations, BATCH_JOBS_MAX).await
+        Db::open_with_limits(config, service, migrations, BatchLimits::default()).await
     }
 
-    /// Opens with another limit of jobs per commit (SQLite files only); 1 turns group commit off, for measurements.
+    /// Opens with other limits of what may share one commit (SQLite files only), for tests and measurements.
     #[doc(hidden)]
-    pub async fn open_with_batch_max(
+    pub async fn open_with_limits(
         config: &DbConfig,
         service: &'static str,
         migrations: &[Migration],
-        batch_jobs_max: usize,
+        limits: BatchLimits,
     ) -> Result<Db, Error> {
         if service.is_empty() || !service.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-') {
             return Err(Error::Sql(format!("`{service}` cannot name a database: letters, digits, `-` and `_` only")));
@@ -81,9 +81,9 @@ impl Db {
                 Answer::Done(db) => Engine::Memory(db?),
                 Answer::Waited | Answer::Crashed => return std::future::pending().await,
             },
-            DbConfig::Sqlite { dir, synchronous_full } => Engine::Sqlite(
-                SqliteDb::open(dir, *synchronous_full, shared.clone(), migrations, batch_jobs_max.max(1)).await?,
-            ),
+            DbConfig::Sqlite { dir, synchronous_full } => {
+                Engine::Sqlite(SqliteDb::open(dir, *synchronous_full, shared.clone(), migrations, limits).await?)
+            }
             DbConfig::Postgres { url, pool_max } => {
                 Engine::Postgres(PgDb::open(url, *pool_max, shared.clone(), migrations).await?)
             }

@@ -4,7 +4,7 @@ use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, ErrorCode, ToSql, ffi, params_from_iter};
 
 use crate::unique::UniqueNames;
-use crate::{Error, Row, Value};
+use crate::{Error, Row, Value, sql};
 
 impl ToSql for Value {
     fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
@@ -19,6 +19,7 @@ impl ToSql for Value {
 
 /// Runs a statement and reads all its rows.
 pub(crate) fn query(conn: &Connection, names: &UniqueNames, sql: &str, params: &[Value]) -> Result<Vec<Row>, Error> {
+    check_portable(sql)?;
     let fail = |e| from_sqlite(e, names);
     let mut statement = conn.prepare_cached(sql).map_err(fail)?;
     let columns = statement.column_count();
@@ -34,8 +35,18 @@ pub(crate) fn query(conn: &Connection, names: &UniqueNames, sql: &str, params: &
     Ok(out)
 }
 
+/// Reads outside a transaction.
+pub(crate) fn read(conn: &Connection, names: &UniqueNames, sql: &str, params: &[Value]) -> Result<Vec<Row>, Error> {
+    check_portable(sql)?;
+    if !conn.prepare_cached(sql).map_err(|e| from_sqlite(e, names))?.readonly() {
+        return Err(Error::Sql("a statement that writes needs a transaction".to_owned()));
+    }
+    query(conn, names, sql, params)
+}
+
 /// Runs a statement and counts the rows it changed.
 pub(crate) fn execute(conn: &Connection, names: &UniqueNames, sql: &str, params: &[Value]) -> Result<u64, Error> {
+    check_portable(sql)?;
     let fail = |e| from_sqlite(e, names);
     let mut statement = conn.prepare_cached(sql).map_err(fail)?;
     statement.execute(params_from_iter(params)).map(|n| n as u64).map_err(fail)
@@ -45,6 +56,17 @@ pub(crate) fn execute(conn: &Connection, names: &UniqueNames, sql: &str, params:
 pub(crate) fn control(conn: &Connection, sql: &str) -> Result<(), Error> {
     let run = || conn.prepare_cached(sql)?.raw_execute();
     run().map(|_| ()).map_err(|e| from_sqlite(e, &UniqueNames::default()))
+}
+
+/// Refuses what PostgreSQL or SQLite alone understands, in debug builds, so that a test on any engine finds it.
+pub(crate) fn check_portable(text: &str) -> Result<(), Error> {
+    if !cfg!(debug_assertions) {
+        return Ok(());
+    }
+    match sql::unportable(text) {
+        Some(found) => Err(Error::Sql(format!("`{found}` is not portable SQL"))),
+        None => Ok(()),
+    }
 }
 
 fn value(value: ValueRef<'_>, column: usize) -> Result<Value, Error> {

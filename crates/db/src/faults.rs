@@ -88,7 +88,7 @@ impl Faults {
 
     fn dies(&self, ask: impl FnOnce(&dyn CommitHook) -> CommitFate) -> bool {
         let hook = self.hook.lock().clone();
-        let Some(hook) = hook else { return false };
+        let Some(hook) = hook else { return self.is_crashed() };
         if ask(hook.as_ref()) == CommitFate::Crash {
             self.crash();
         }

@@ -17,7 +17,7 @@ pub mod lease;
 mod local;
 mod memory;
 mod migrate;
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "testing", unix))]
 pub mod pgtest;
 mod postgres;
 mod shared;
@@ -33,6 +33,8 @@ pub use error::{Error, UnitError};
 pub use faults::{CommitFate, CommitHook};
 pub use memory::MemoryDisk;
 pub use migrate::Migration;
+#[doc(hidden)]
+pub use sqlite::BatchLimits;
 pub use tx::Tx;
 pub use unit::Unit;
 pub use value::{FromValue, Row, Value};

@@ -67,6 +67,11 @@ pub(crate) struct Ran<T> {
 }
 
 impl<T, E> Ran<Result<T, E>> {
+    /// Stands for a transaction whose turn never came.
+    pub(crate) fn not_run() -> Self {
+        Ran::new(None, Vec::new())
+    }
+
     fn new(result: Option<Result<T, E>>, wakes: Vec<&'static str>) -> Self {
         let keep = matches!(result, Some(Ok(_)));
         Ran { result, keep, wakes: if keep { wakes } else { Vec::new() } }

@@ -145,7 +145,7 @@ impl MemoryDb {
             return Answer::Crashed;
         }
         self.shared.count_statements(1);
-        Answer::Done(self.file.read(|conn| exec::query(conn, &self.shared.unique_names(), sql, params)))
+        Answer::Done(self.file.read(|conn| exec::read(conn, &self.shared.unique_names(), sql, params)))
     }
 
     pub(crate) fn tx<T, E, F, Fut>(&self, name: &'static str, f: &F) -> Answer<Result<T, E>>

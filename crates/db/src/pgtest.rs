@@ -167,6 +167,8 @@ fn start(bin: &Path) -> Result<PgServer, String> {
         .args(["-c", SUPERVISOR, "supervisor"])
         .arg(bin.join("postgres"))
         .arg(&folder)
+        // An interrupt from the keyboard must reach the test only, so that the supervisor can clean up.
+        .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())

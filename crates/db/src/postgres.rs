@@ -21,7 +21,7 @@ use self::types::Failure;
 use crate::error::panic_text;
 use crate::shared::Shared;
 use crate::unit::{Text, Unit};
-use crate::{Error, Migration, Row, Tx, UnitError, Value, sql};
+use crate::{Error, Migration, Row, Tx, UnitError, Value, exec, sql};
 
 /// How often a transaction runs again after a deadlock or serialization failure.
 const RETRIES_MAX: u32 = 5;
@@ -73,6 +73,7 @@ impl PgDb {
     }
 
     pub(crate) async fn query(&self, sql: &Text, params: &[Value]) -> Result<Vec<Row>, Error> {
+        exec::check_portable(sql.as_str())?;
         let conn = self.conn().await?;
         self.shared.count_statements(1);
         let statement = conn.prepare(&self.texts.numbered(sql), sql, params).await?;
@@ -99,29 +100,29 @@ impl PgDb {
                     Some(first) => Err(E::from(Error::Doomed(first.to_string()))),
                 },
             };
-            let value = match result {
-                Ok(value) => value,
+            let (result, has_collided) = match result {
+                Ok(value) => match ended.commit().await {
+                    Ok(()) => {
+                        self.shared.count_commit(1);
+                        self.shared.wake(&ended.wakes);
+                        (Ok(value), false)
+                    }
+                    Err(failure) => (Err(E::from(failure.error)), failure.collided),
+                },
                 Err(error) => {
                     ended.rollback().await;
-                    if !ended.collided {
-                        return Err(error);
-                    }
-                    if retries == RETRIES_MAX {
-                        return Err(E::from(collided(name)));
-                    }
-                    self.pause(name, &mut retries).await;
-                    continue;
+                    (Err(error), ended.collided)
                 }
             };
-            match ended.commit().await {
-                Ok(()) => {
-                    self.shared.count_commit(1);
-                    self.shared.wake(&ended.wakes);
-                    return Ok(value);
-                }
-                Err(failure) if failure.collided && retries < RETRIES_MAX => self.pause(name, &mut retries).await,
-                Err(failure) => return Err(E::from(failure.error)),
+            // The connection goes back before the pause.
+            drop(ended);
+            if !has_collided {
+                return result;
             }
+            if retries == RETRIES_MAX {
+                return Err(E::from(collided(name)));
+            }
+            self.pause(name, &mut retries).await;
         }
     }
 

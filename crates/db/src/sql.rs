@@ -101,6 +101,30 @@ fn starts_with(statement: &str, words: &[&str]) -> bool {
     words.iter().all(|word| have.next().is_some_and(|h| h.eq_ignore_ascii_case(word)))
 }
 
+/// Finds words that only some engines understand, or understand in their own way.
+pub(crate) fn unportable(sql: &str) -> Option<&'static str> {
+    const WORDS: [&[&str]; 6] =
+        [&["RETURNING"], &["FOR", "UPDATE"], &["FOR", "SHARE"], &["SKIP", "LOCKED"], &["INSERT", "OR"], &["ROWID"]];
+    const NAMES: [&str; 6] = ["RETURNING", "FOR UPDATE", "FOR SHARE", "SKIP LOCKED", "INSERT OR", "rowid"];
+    for piece in pieces(sql) {
+        let Piece::Code(code) = piece else { continue };
+        let words: Vec<&str> =
+            code.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')).filter(|word| !word.is_empty()).collect();
+        let found = WORDS.iter().zip(NAMES).find(|(wanted, _)| {
+            words
+                .windows(wanted.len())
+                .any(|have| have.iter().zip(wanted.iter()).all(|(h, w)| h.eq_ignore_ascii_case(w)))
+        });
+        if let Some((_, name)) = found {
+            return Some(name);
+        }
+        if words.iter().any(|word| word.len() > 5 && word[..5].eq_ignore_ascii_case("json_")) {
+            return Some("JSON functions");
+        }
+    }
+    None
+}
+
 /// Translates a portable schema statement for SQLite: tables become `STRICT`, so that a text in a number column is
 /// refused as it is everywhere else.
 pub(crate) fn ddl_for_sqlite(statement: &str) -> String {
@@ -200,6 +224,14 @@ mod tests {
         assert_eq!(ddl_for_postgres(ddl), expected);
         assert_eq!(ddl_for_postgres("ALTER TABLE t ADD COLUMN n INTEGER"), "ALTER TABLE t ADD COLUMN n BIGINT");
         assert_eq!(ddl_for_postgres("UPDATE t SET a = 'TEXT', TEXT = 1"), "UPDATE t SET a = 'TEXT', TEXT = 1");
+    }
+
+    #[test]
+    fn what_only_some_engines_understand_is_found() {
+        assert_eq!(unportable("insert or ignore into t values (1)"), Some("INSERT OR"));
+        assert_eq!(unportable("SELECT 1 FROM t FOR\n  UPDATE"), Some("FOR UPDATE"));
+        assert_eq!(unportable("SELECT json_extract(a, '$') FROM t"), Some("JSON functions"));
+        assert_eq!(unportable("UPDATE t SET a = 'RETURNING' WHERE for_update = 1 OR b = 2 -- rowid"), None);
     }
 
     #[test]

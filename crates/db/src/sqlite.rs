@@ -21,8 +21,21 @@ use crate::unique::UniqueNames;
 use crate::unit::Unit;
 use crate::{Error, Migration, Row, Tx, UnitError, Value, exec};
 
-/// Most transactions that share one commit.
-pub(crate) const BATCH_JOBS_MAX: usize = 256;
+/// How much may share one commit.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchLimits {
+    /// Most transactions; 1 turns group commit off.
+    pub jobs_max: usize,
+    /// A batch takes no further transactions after this time, so that slow ones do not hold back the answers of quick ones.
+    pub time_max: Duration,
+}
+
+impl Default for BatchLimits {
+    fn default() -> BatchLimits {
+        BatchLimits { jobs_max: 256, time_max: Duration::from_millis(5) }
+    }
+}
+
 /// Most transactions that wait for the writer.
 const QUEUE_JOBS_MAX: usize = 4096;
 /// How long a caller waits for a place in the queue.
@@ -45,20 +58,15 @@ impl SqliteDb {
         synchronous_full: bool,
         shared: Arc<Shared>,
         migrations: &[Migration],
-        batch_jobs_max: usize,
+        limits: BatchLimits,
     ) -> Result<SqliteDb, Error> {
         std::fs::create_dir_all(dir).map_err(|e| Error::Lost(format!("cannot make folder {}: {e}", dir.display())))?;
         let path = dir.join(format!("{}.db", shared.service));
         let (queue, jobs) = mpsc::channel(QUEUE_JOBS_MAX);
         let (opened, is_open) = oneshot::channel();
         let faults = Arc::new(Faults::default());
-        let writer = Writer {
-            path: path.clone(),
-            synchronous_full,
-            shared: shared.clone(),
-            faults: faults.clone(),
-            batch_jobs_max,
-        };
+        let writer =
+            Writer { path: path.clone(), synchronous_full, shared: shared.clone(), faults: faults.clone(), limits };
         let migrations = migrations.to_vec();
         std::thread::Builder::new()
             .name(format!("db-{}", shared.service))
@@ -80,7 +88,7 @@ impl SqliteDb {
             return Answer::Crashed;
         }
         self.shared.count_statements(1);
-        Answer::Done(self.readers.lend(|conn| exec::query(conn, &self.shared.unique_names(), sql, params)))
+        Answer::Done(self.readers.lend(|conn| exec::read(conn, &self.shared.unique_names(), sql, params)))
     }
 
     pub(crate) async fn tx<T, E, F, Fut>(&self, name: &'static str, f: F) -> Answer<Result<T, E>>

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use futures_util::FutureExt;
-use mallard_db::{Db, DbConfig, Error, MemoryDisk, Migration, Unit, UnitError, params};
+use mallard_db::{BatchLimits, Db, DbConfig, Error, MemoryDisk, Migration, Unit, UnitError, params};
 use tokio::sync::oneshot;
 
 const MIGRATIONS: &[Migration] = &[Migration {
@@ -90,7 +91,9 @@ async fn a_closed_database_refuses_and_leaves_a_single_file() {
 
 #[tokio::test]
 async fn when_the_commit_fails_nobody_of_the_batch_is_acknowledged() {
-    let (_dir, _config, db) = open().await;
+    let (_dir, config, _db) = open().await;
+    let limits = BatchLimits { time_max: Duration::from_secs(3_600), ..BatchLimits::default() };
+    let db = Db::open_with_limits(&config, "shop", MIGRATIONS, limits).await.unwrap();
     let (release, held) = hold_writer(&db).await;
     let good = queued(add(&db, "good")).await;
     let orphan = "INSERT INTO child (id, parent) VALUES ('c', 'nobody')";
@@ -185,7 +188,8 @@ async fn reads_go_on_while_the_writer_is_busy_and_see_only_commits() {
 async fn a_batch_of_one_still_commits_everything() {
     let dir = tempfile::tempdir().unwrap();
     let config = DbConfig::Sqlite { dir: dir.path().to_owned(), synchronous_full: false };
-    let db = Db::open_with_batch_max(&config, "shop", MIGRATIONS, 1).await.unwrap();
+    let limits = BatchLimits { jobs_max: 1, ..BatchLimits::default() };
+    let db = Db::open_with_limits(&config, "shop", MIGRATIONS, limits).await.unwrap();
     let writes: Vec<_> = (0..50)
         .map(|i| {
             let db = db.clone();
@@ -248,6 +252,16 @@ async fn a_closure_must_not_use_the_database_past_its_handle() {
         .await
         .unwrap();
         assert_eq!(refusals.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[tokio::test]
+async fn a_write_outside_a_transaction_is_refused() {
+    let (_dir, file_config, _db) = open().await;
+    for config in [file_config, DbConfig::Memory(MemoryDisk::new())] {
+        let db = Db::open(&config, "shop", MIGRATIONS).await.unwrap();
+        assert!(matches!(db.query(ADD, params!["a"]).await, Err(Error::Sql(_))));
+        assert!(ids(&db).await.is_empty());
     }
 }
 

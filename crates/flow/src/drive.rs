@@ -178,8 +178,7 @@ impl<F: Flow> Driver<'_, F> {
 
     /// Makes the context a step runs in: the service itself, for the request that drives the flow or for a new one.
     fn call(&self) -> Call {
-        let (trace, at, request_id) =
-            mallard_rpc::with_current(|call| (call.trace, call.at, call.request_id.clone()));
+        let (trace, at, request_id) = mallard_rpc::with_current(|call| (call.trace, call.at, call.request_id.clone()));
         let random = || (self.inner.random)();
         let trace = if trace.is_none() {
             Trace::new((u128::from(random()) << 64) | u128::from(random().max(1)), random().max(1))
@@ -228,11 +227,13 @@ impl<F: Flow> Driver<'_, F> {
     }
 
     fn parked(&self, at: &At, state: F::State, wake_at: Option<Micros>) -> After<F::State> {
-        match wake_at {
-            None => After::End(Outcome::Awaiting(state)),
-            Some(until) if until > (self.inner.clock)() => After::End(Outcome::Sleeping(state, until)),
-            Some(_) => After::Continue(Position::known(at.version + 1, state)),
+        let Some(until) = wake_at else { return After::End(Outcome::Awaiting(state)) };
+        // In a backdated call the time is that of the call: what sleeps until later in its past sleeps.
+        let now = mallard_rpc::with_current(|call| call.at).unwrap_or_else(|| (self.inner.clock)());
+        if until > now {
+            return After::End(Outcome::Sleeping(state, until));
         }
+        After::Continue(Position::known(at.version + 1, state))
     }
 
     /// Goes on from what the step saved in its own transaction.

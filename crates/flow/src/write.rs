@@ -96,7 +96,11 @@ pub fn add_save<F: Flow>(unit: Unit, at: &At, state: &F::State, wake_at: Option<
     Ok(unit.guard(sql, params, 1, GUARD_TAG))
 }
 
-fn save_parts<F: Flow>(at: &At, state: &F::State, wake_at: Option<Micros>) -> Result<(&'static str, Vec<Value>, Saved)> {
+fn save_parts<F: Flow>(
+    at: &At,
+    state: &F::State,
+    wake_at: Option<Micros>,
+) -> Result<(&'static str, Vec<Value>, Saved)> {
     let json = encode(state)?;
     let wake = match wake_at {
         None => Wake::Signalled,

@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 use http::HeaderMap;
-use mallard_proto::rest::Access;
+use mallard_proto::rest::{Access, RouteInfo};
 use mallard_rpc::{Caller, CallerKind};
 use mallard_types::{Error, Result};
 
@@ -14,6 +14,15 @@ pub trait Authenticate: Send + Sync {
     /// # Errors
     /// `invalid_token`, `token_expired` or `session_revoked` when it names somebody wrongly.
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller>;
+
+    /// Refuses a caller a route although its access level would let them, as when a ban says so.
+    ///
+    /// # Errors
+    /// The refusal.
+    fn permit(&self, info: &RouteInfo, caller: &Caller) -> Result<()> {
+        let _ = (info, caller);
+        Ok(())
+    }
 }
 
 /// Checks the access level of a route.

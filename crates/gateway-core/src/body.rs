@@ -149,7 +149,7 @@ mod tests {
     #[test]
     fn errors_at_the_root_are_clear() {
         assert_eq!(refusal::<PlaceOrderRequest>("{"), ("malformed_json".into(), "".into(), "the body is not JSON: line 1, column 1".into()));
-        assert_eq!(refusal::<PlaceOrderRequest>("{} x").0, "malformed_json");
+        assert_eq!(refusal::<mallard_proto::identity::v1::GetMeRequest>("{} x").0, "malformed_json");
         assert_eq!(refusal::<PlaceOrderRequest>("[]"), ("invalid_field".into(), "".into(), "the body must be an object".into()));
         assert_eq!(refusal::<PlaceOrderRequest>(""), ("required".into(), "payment".into(), "payment is required".into()));
         assert_eq!(refusal::<PlaceOrderRequest>(r#"{"colour": 1}"#).1, "colour");

@@ -11,6 +11,7 @@ pub(crate) struct Chance(AtomicU64);
 
 impl Chance {
     /// Starts the sequence of `seed`, or of an unpredictable one when there is none.
+    #[allow(clippy::disallowed_methods, reason = "this is a source of chance: the one that is seeded for simulations")]
     pub(crate) fn new(seed: Option<u64>) -> Self {
         Chance(AtomicU64::new(seed.unwrap_or_else(rand::random)))
     }

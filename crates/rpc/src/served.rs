@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::time::Instant;
+use tonic::Code;
 use tonic::body::Body;
 use tonic::service::Routes;
-use tonic::{Code, Status};
 use tower::Service;
 use tracing::Instrument;
 

@@ -235,6 +235,18 @@ async fn dropping_a_call_drops_the_handlers_work_and_a_call_can_be_spawned() {
     dropped.notified().await;
 }
 
+#[tokio::test]
+async fn a_loop_of_calls_leaves_room_for_other_tasks() {
+    let (_channels, mut client) = mounted(echo());
+    let other = tokio::spawn(async {});
+    let mut calls = 0;
+    while !other.is_finished() {
+        client.change(note("")).await.unwrap();
+        calls += 1;
+        assert!(calls < 1_000, "the other task never ran");
+    }
+}
+
 /// Plays a list of faults, then none.
 struct Script(Mutex<VecDeque<FaultAction>>);
 

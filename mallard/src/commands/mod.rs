@@ -1,7 +1,9 @@
 //! The command line.
 
+mod bench;
 mod check;
 mod ctl;
+mod retail;
 mod serve;
 mod up;
 
@@ -44,13 +46,13 @@ enum Command {
     /// Runs some services of a mall in this process.
     Serve(serve::ServeArgs),
     /// Reads real data into the mall.
-    Import(crate::retail_cli::ImportArgs),
+    Import(retail::ImportArgs),
     /// Lives real orders again, through the same calls a shopper's take.
-    Replay(crate::retail_cli::ReplayArgs),
+    Replay(retail::ReplayArgs),
     /// Proves that the books balance: money, stock, orders, events. Exit code 1 when they do not.
     Check(check::CheckArgs),
     /// Measures a mall: browsing or checking out.
-    Bench(crate::bench_cli::BenchArgs),
+    Bench(bench::BenchArgs),
     /// Works on a mall: users, dead letters.
     Ctl(ctl::CtlArgs),
     /// Prints the default configuration, which is its documentation.
@@ -93,10 +95,10 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(args) => up::run(args, config).await,
         Command::Serve(args) => serve::run(args, config).await,
-        Command::Import(args) => crate::retail_cli::import(args, config).await,
-        Command::Replay(args) => crate::retail_cli::replay(args, config).await,
+        Command::Import(args) => retail::import(args, config).await,
+        Command::Replay(args) => retail::replay(args, config).await,
         Command::Check(args) => check::run(args, config).await,
-        Command::Bench(args) => crate::bench_cli::run(args, config).await,
+        Command::Bench(args) => bench::run(args, config).await,
         Command::Ctl(args) => ctl::run(args, config).await,
         Command::Config => {
             print!("{}", mallard::DEFAULT_CONFIG);

@@ -1,12 +1,11 @@
 //! Pictures of the demo shop's products: flat illustrations drawn from fragments, coloured by the variant.
 //!
 //! Each kind of product has one fragment in `art/*.xml`, with one-letter places for its colours (`{m}` main, `{d}` its shade,
-//! `{l}` its light, …, see [`Palette`]), a pattern (`{p}`) and an emblem (`{e}`). The slug of the product chooses the
-//! backdrop, so the same slug is always the same picture.
+//! `{l}` its light, …, see [`Palette`]), a pattern (`{p}`, from `motifs.xml`) and an emblem (`{e}`, from `emblems.xml`). The
+//! slug of the product chooses the backdrop, so the same slug is always the same picture.
 
 mod backdrop;
 mod colour;
-mod emblem;
 
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
@@ -37,6 +36,8 @@ enum Stage {
     Table,
     /// It hangs or lies in front of a wall.
     Wall,
+    /// It is part of a drawing: a pattern, clipped by the body, or an emblem within 70 of its middle.
+    Part,
 }
 
 /// A fragment with what its heading says.
@@ -60,18 +61,26 @@ const FILES: &[&str] = &[
     include_str!("art/pantry.xml"),
     include_str!("art/plants.xml"),
     include_str!("art/stationery.xml"),
+    include_str!("art/motifs.xml"),
+    include_str!("art/emblems.xml"),
 ];
 
-static FRAGMENTS: LazyLock<BTreeMap<&'static str, Fragment>> = LazyLock::new(|| FILES.iter().flat_map(|file| fragments(file)).collect());
+static FRAGMENTS: LazyLock<BTreeMap<&'static str, Fragment>> =
+    LazyLock::new(|| FILES.iter().flat_map(|file| fragments(file)).collect());
 
 /// Returns the names of every kind that can be drawn.
 pub fn kinds() -> Vec<&'static str> {
-    FRAGMENTS.keys().copied().collect()
+    FRAGMENTS.iter().filter(|(_, fragment)| fragment.stage != Stage::Part).map(|(kind, _)| *kind).collect()
+}
+
+/// Returns a pattern or an emblem; nothing for a name that is none.
+fn part(name: &str) -> &'static str {
+    FRAGMENTS.get(name).filter(|fragment| fragment.stage == Stage::Part).map_or("", |fragment| fragment.body)
 }
 
 /// Draws a picture of 800 by 800; nothing when there is no such kind.
 pub fn draw(picture: &Picture) -> Option<String> {
-    let fragment = FRAGMENTS.get(picture.kind)?;
+    let fragment = FRAGMENTS.get(picture.kind).filter(|fragment| fragment.stage != Stage::Part)?;
     let palette = Palette::new(picture.colour, picture.accent, picture.seed);
     let mut svg = String::with_capacity(6 * 1024);
     svg.push_str(r#"<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 800 800" width="800" height="800">"#);
@@ -88,8 +97,8 @@ fn fill(text: &str, palette: &Palette, picture: &Picture, svg: &mut String) {
         push_joined(svg, &rest[..at]);
         let Some(end) = rest[at..].find('}') else { break };
         match &rest[at + 1..at + end] {
-            "p" => fill(emblem::motif(picture.motif), palette, picture, svg),
-            "e" => fill(emblem::emblem(picture.emblem), palette, picture, svg),
+            "p" => fill(part(picture.motif), palette, picture, svg),
+            "e" => fill(part(picture.emblem), palette, picture, svg),
             place => svg.push_str(&palette.get(place).to_string()),
         }
         rest = &rest[at + end + 1..];
@@ -108,7 +117,11 @@ fn fragments(file: &'static str) -> Vec<(&'static str, Fragment)> {
         let Some((heading, body)) = section.split_once(" -->") else { continue };
         let words: Vec<&'static str> = heading.split(' ').collect();
         let [kind, stage, shadow] = words[..] else { continue };
-        let stage = if stage == "table" { Stage::Table } else { Stage::Wall };
+        let stage = match stage {
+            "table" => Stage::Table,
+            "wall" => Stage::Wall,
+            _ => Stage::Part,
+        };
         found.push((kind, Fragment { stage, shadow: shadow.parse().unwrap_or(0), body: body.trim() }));
     }
     found
@@ -116,7 +129,9 @@ fn fragments(file: &'static str) -> Vec<(&'static str, Fragment)> {
 
 /// Mixes a text into 64 bits (FNV-1a, then a finishing shuffle), the same on every machine.
 pub(crate) fn hash(text: &str) -> u64 {
-    let folded = text.bytes().fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
+    let folded = text
+        .bytes()
+        .fold(0xcbf2_9ce4_8422_2325u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
     let mixed = (folded ^ (folded >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
@@ -140,6 +155,17 @@ mod tests {
             assert_eq!(svg.matches("<g").count(), svg.matches("</g>").count(), "{kind}");
             assert_eq!(svg.matches('<').count(), svg.matches('>').count(), "{kind}");
         }
+    }
+
+    #[test]
+    fn no_two_fragments_share_a_name() {
+        let headings: usize = FILES.iter().map(|file| fragments(file).len()).sum();
+        assert_eq!(FRAGMENTS.len(), headings);
+        assert_eq!(
+            headings,
+            FILES.iter().map(|file| file.matches("<!-- ").count()).sum::<usize>(),
+            "a heading cannot be read"
+        );
     }
 
     #[test]

@@ -86,7 +86,13 @@ impl App {
     ///
     /// # Errors
     /// The refusals of [`domain::Refusal`]; `Unavailable` when the catalog is away.
-    pub async fn add_line(&self, sku_id: String, quantity: i64, cart_token: &str, if_version: Option<i64>) -> Result<Answer> {
+    pub async fn add_line(
+        &self,
+        sku_id: String,
+        quantity: i64,
+        cart_token: &str,
+        if_version: Option<i64>,
+    ) -> Result<Answer> {
         self.put(sku_id, quantity, cart_token, if_version, "cart.add", Cart::add).await
     }
 
@@ -94,7 +100,13 @@ impl App {
     ///
     /// # Errors
     /// The refusals of [`domain::Refusal`]; `Unavailable` when the catalog is away.
-    pub async fn set_line(&self, sku_id: String, quantity: i64, cart_token: &str, if_version: Option<i64>) -> Result<Answer> {
+    pub async fn set_line(
+        &self,
+        sku_id: String,
+        quantity: i64,
+        cart_token: &str,
+        if_version: Option<i64>,
+    ) -> Result<Answer> {
         self.put(sku_id, quantity, cart_token, if_version, "cart.set", Cart::put).await
     }
 
@@ -175,7 +187,11 @@ impl App {
             if below_zero && first {
                 cart.lines = before.lines;
                 for line in &mut cart.lines {
-                    line.quantity -= ordered.iter().filter(|(sku_id, _)| *sku_id == line.sku_id).map(|(_, units)| units).sum::<i64>();
+                    line.quantity -= ordered
+                        .iter()
+                        .filter(|(sku_id, _)| *sku_id == line.sku_id)
+                        .map(|(_, units)| units)
+                        .sum::<i64>();
                 }
             }
             Ok(first)
@@ -223,7 +239,8 @@ impl App {
         let found = self.neighbours.goods(vec![sku_id.clone()]).await?;
         let goods = Arc::new(domain::check_sellable(found.get(&sku_id))?.clone());
         let (limits, put) = (intent.limits, goods.clone());
-        let changed = self.change(name, &intent, move |cart| Ok(rule(cart, &put, quantity, limits).map(|()| true)?)).await?;
+        let changed =
+            self.change(name, &intent, move |cart| Ok(rule(cart, &put, quantity, limits).map(|()| true)?)).await?;
         self.answer_change(changed, Some(&goods)).await
     }
 
@@ -286,7 +303,11 @@ impl App {
     }
 
     /// Shows a cart after a change. The change stands, so a catalog that is away costs today's prices, not the answer.
-    async fn answer_change(&self, (saved, cart_token): (Option<Saved>, String), known: Option<&Goods>) -> Result<Answer> {
+    async fn answer_change(
+        &self,
+        (saved, cart_token): (Option<Saved>, String),
+        known: Option<&Goods>,
+    ) -> Result<Answer> {
         let unknown: Vec<String> = known.map(|goods| goods.sku_id.clone()).into_iter().collect();
         let rest = sku_ids(saved.as_ref(), &unknown);
         let all = sku_ids(saved.as_ref(), &[]);
@@ -356,8 +377,8 @@ fn intent(cart_token: &str, if_version: Option<i64>) -> Intent {
 }
 
 fn owner(caller: &Caller, cart_token: &str) -> Owner {
-    if !caller.user_id.is_empty() {
-        return Owner::User(caller.user_id.clone());
+    if let Ok(user_id) = caller.require_user() {
+        return Owner::User(user_id.to_owned());
     }
     token::hash(cart_token).map_or(Owner::Nobody, Owner::Guest)
 }
@@ -367,7 +388,7 @@ fn limits(caller: &Caller) -> Limits {
 }
 
 fn may_touch(caller: &Caller, user_id: &str) -> Result<()> {
-    let allowed = !user_id.is_empty() && (caller.is_system() || caller.user_id == user_id);
+    let allowed = !user_id.is_empty() && (caller.is_system() || caller.require_user().is_ok_and(|own| own == user_id));
     if allowed { Ok(()) } else { Err(error::not_yours()) }
 }
 

@@ -38,7 +38,8 @@ pub async fn run(store: &Store) -> Result<Vec<Check>> {
                 not_positive.add(|| format!("{} holds {} of {}", row.saved.id, line.quantity, line.sku_id));
             }
             if row.merged && !row.saved.cart.lines.is_empty() {
-                merged_with_lines.add(|| format!("{} was merged and holds {} lines", row.saved.id, row.saved.cart.lines.len()));
+                merged_with_lines
+                    .add(|| format!("{} was merged and holds {} lines", row.saved.id, row.saved.cart.lines.len()));
             }
         }
     }

@@ -88,7 +88,11 @@ pub enum Refusal {
 /// # Errors
 /// [`Refusal::Quantity`].
 pub fn check_quantity(quantity: i64, limits: Limits) -> Result<(), Refusal> {
-    if (1..=limits.quantity_max).contains(&quantity) { Ok(()) } else { Err(Refusal::Quantity { max: limits.quantity_max }) }
+    if (1..=limits.quantity_max).contains(&quantity) {
+        Ok(())
+    } else {
+        Err(Refusal::Quantity { max: limits.quantity_max })
+    }
 }
 
 /// Checks that the catalog knows and sells a SKU.
@@ -269,9 +273,11 @@ pub fn show(
         });
     }
     let bought = |line: &&ShownLine| matches!(line.state, LineState::Ok | LineState::PriceChanged);
-    let currency = lines.iter().find(bought).or(lines.first()).map_or(currency_of_nothing, |line| line.unit_price.currency);
+    let currency =
+        lines.iter().find(bought).or(lines.first()).map_or(currency_of_nothing, |line| line.unit_price.currency);
     // A merge may bring in another currency; such lines stay visible and out of the sum, which knows one currency.
-    let summed = lines.iter().filter(bought).filter(|line| line.unit_price.currency == currency).map(|line| line.line_total);
+    let summed =
+        lines.iter().filter(bought).filter(|line| line.unit_price.currency == currency).map(|line| line.line_total);
     let total = Money::sum(currency, summed).map_err(|_| Refusal::Overflow)?;
     Ok(Shown { lines, total })
 }

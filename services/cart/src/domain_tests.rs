@@ -89,7 +89,10 @@ fn the_worst_state_wins_and_only_lines_that_can_be_bought_count() {
     let stock = stock(&[(1, 2), (2, 2), (3, 1), (4, 0), (5, 9)]);
     let shown = show(&cart, Some(&shelf), Some(&stock), Currency::CNY).unwrap();
     let states: Vec<LineState> = shown.lines.iter().map(|line| line.state).collect();
-    assert_eq!(states, [LineState::Ok, LineState::PriceChanged, LineState::SoldOut, LineState::Delisted, LineState::Delisted]);
+    assert_eq!(
+        states,
+        [LineState::Ok, LineState::PriceChanged, LineState::SoldOut, LineState::Delisted, LineState::Delisted]
+    );
     assert_eq!(shown.total.amount, 2 * 990 + 2 * 1_090);
     assert_eq!(shown.lines.iter().map(|line| line.available).collect::<Vec<_>>(), [None, None, Some(1), None, None]);
     assert_eq!(shown.lines[1].added_price, Some(Money::new(990, Currency::CNY)));

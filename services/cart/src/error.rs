@@ -8,10 +8,12 @@ impl From<Refusal> for Error {
     fn from(refusal: Refusal) -> Error {
         match refusal {
             Refusal::Quantity { max } => {
-                Error::invalid("quantity_out_of_range", format!("the quantity must be between 1 and {max}")).param("quantity")
+                Error::invalid("quantity_out_of_range", format!("the quantity must be between 1 and {max}"))
+                    .param("quantity")
             }
             Refusal::Lines { max } => {
-                Error::invalid("cart_line_limit", format!("a cart holds at most {max} lines; remove one first")).param("sku_id")
+                Error::invalid("cart_line_limit", format!("a cart holds at most {max} lines; remove one first"))
+                    .param("sku_id")
             }
             Refusal::Unknown => Error::not_found("sku_unknown", "there is no such product").param("sku_id"),
             Refusal::NotSellable => {
@@ -22,7 +24,8 @@ impl From<Refusal> for Error {
             }
             Refusal::Overflow => Error::invalid("amount_overflow", "the total is too large").param("quantity"),
             Refusal::Version { found } => {
-                Error::precondition("version_mismatch", format!("the cart is at version {found}; read it again")).param("If-Match")
+                Error::precondition("version_mismatch", format!("the cart is at version {found}; read it again"))
+                    .param("If-Match")
             }
         }
     }

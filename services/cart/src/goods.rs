@@ -31,7 +31,8 @@ impl Neighbours {
         if sku_ids.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let answer = self.catalog.clone().batch_get_skus(BatchGetSkusRequest { sku_ids }).await.map_err(mallard_rpc::error)?;
+        let answer =
+            self.catalog.clone().batch_get_skus(BatchGetSkusRequest { sku_ids }).await.map_err(mallard_rpc::error)?;
         answer.into_inner().skus.into_iter().map(|sku| goods(sku).map(|goods| (goods.sku_id.clone(), goods))).collect()
     }
 
@@ -43,7 +44,12 @@ impl Neighbours {
         if sku_ids.is_empty() {
             return Ok(BTreeMap::new());
         }
-        let answer = self.inventory.clone().batch_get_stock(BatchGetStockRequest { sku_ids }).await.map_err(mallard_rpc::error)?;
+        let answer = self
+            .inventory
+            .clone()
+            .batch_get_stock(BatchGetStockRequest { sku_ids })
+            .await
+            .map_err(mallard_rpc::error)?;
         Ok(answer.into_inner().stocks.into_iter().map(|stock| (stock.sku_id, stock.available)).collect())
     }
 }

@@ -24,7 +24,12 @@ pub const NAME: &str = "cart";
 
 /// Describes the service to the binary.
 pub fn service() -> ServiceSpec {
-    ServiceSpec { name: NAME, migrations: migrations::ALL, subscribes: events::KINDS, start: |ctx| Box::pin(start(ctx)) }
+    ServiceSpec {
+        name: NAME,
+        migrations: migrations::ALL,
+        subscribes: events::KINDS,
+        start: |ctx| Box::pin(start(ctx)),
+    }
 }
 
 async fn start(ctx: Context) -> anyhow::Result<Parts> {

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use mallard_proto::Timestamp;
 use mallard_proto::cart::v1::cart_service_server::CartService;
 use mallard_proto::cart::v1::{
-    self as pb, AddLineRequest, CartResponse, ClearCartRequest, GetCartRequest, GetLinesRequest, GetLinesResponse, MergeCartRequest,
-    RemoveLineRequest, RemoveOrderedRequest, RemoveOrderedResponse, SetLineRequest,
+    self as pb, AddLineRequest, CartResponse, ClearCartRequest, GetCartRequest, GetLinesRequest, GetLinesResponse,
+    MergeCartRequest, RemoveLineRequest, RemoveOrderedRequest, RemoveOrderedResponse, SetLineRequest,
 };
 use mallard_proto::common::v1::{Check, RunChecksRequest, RunChecksResponse};
 use tonic::{Request, Response, Status};
@@ -57,11 +57,15 @@ impl CartService for Rpc {
     async fn get_lines(&self, request: Request<GetLinesRequest>) -> Result<Response<GetLinesResponse>, Status> {
         let saved = self.0.lines(request.into_inner().user_id).await.map_err(mallard_rpc::status)?;
         let Some(saved) = saved else { return Ok(Response::new(GetLinesResponse::default())) };
-        let lines = saved.cart.lines.into_iter().map(|line| pb::RawLine { sku_id: line.sku_id, quantity: line.quantity });
+        let lines =
+            saved.cart.lines.into_iter().map(|line| pb::RawLine { sku_id: line.sku_id, quantity: line.quantity });
         Ok(Response::new(GetLinesResponse { lines: lines.collect(), cart_id: saved.id, version: saved.version }))
     }
 
-    async fn remove_ordered(&self, request: Request<RemoveOrderedRequest>) -> Result<Response<RemoveOrderedResponse>, Status> {
+    async fn remove_ordered(
+        &self,
+        request: Request<RemoveOrderedRequest>,
+    ) -> Result<Response<RemoveOrderedResponse>, Status> {
         let request = request.into_inner();
         let ordered = request.lines.into_iter().map(|line| (line.sku_id, line.quantity)).collect();
         self.0.remove_ordered(request.user_id, request.order_id, ordered).await.map_err(mallard_rpc::status)?;
@@ -70,7 +74,8 @@ impl CartService for Rpc {
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Result<Response<RunChecksResponse>, Status> {
         let checks = self.0.run_checks().await.map_err(mallard_rpc::status)?;
-        let checks = checks.into_iter().map(|check| Check { name: check.name.to_owned(), ok: check.ok, detail: check.detail });
+        let checks =
+            checks.into_iter().map(|check| Check { name: check.name.to_owned(), ok: check.ok, detail: check.detail });
         Ok(Response::new(RunChecksResponse { checks: checks.collect() }))
     }
 }

@@ -64,15 +64,17 @@ pub struct Store {
 
 const FIND_USER: &str = "SELECT id, body, version, updated_at, user_id, merged_into FROM carts WHERE user_id = ?";
 const FIND_GUEST: &str = "SELECT id, body, version, updated_at, user_id, merged_into FROM carts WHERE token_hash = ?";
-const FIND_BOTH: &str = "SELECT id, body, version, updated_at, user_id, merged_into FROM carts WHERE user_id = ? OR token_hash = ?";
+const FIND_BOTH: &str =
+    "SELECT id, body, version, updated_at, user_id, merged_into FROM carts WHERE user_id = ? OR token_hash = ?";
 const INSERT_USER: &str = "INSERT INTO carts (id, user_id, token_hash, body, version, created_at, updated_at, expires_at) \
      VALUES (?, ?, ?, ?, 1, ?, ?, ?) ON CONFLICT (user_id) DO NOTHING";
-const UPDATE: &str = "UPDATE carts SET body = ?, version = version + 1, updated_at = ?, expires_at = ? WHERE id = ? AND version = ?";
-const MARK_MERGED: &str =
-    "UPDATE carts SET body = ?, version = version + 1, updated_at = ?, merged_into = ? WHERE id = ? AND version = ? AND merged_into IS NULL";
+const UPDATE: &str =
+    "UPDATE carts SET body = ?, version = version + 1, updated_at = ?, expires_at = ? WHERE id = ? AND version = ?";
+const MARK_MERGED: &str = "UPDATE carts SET body = ?, version = version + 1, updated_at = ?, merged_into = ? WHERE id = ? AND version = ? AND merged_into IS NULL";
 const FIND_OLD: &str = "SELECT id FROM carts WHERE expires_at < ? ORDER BY expires_at LIMIT ?";
 const FORGET: &str = "DELETE FROM carts WHERE user_id = ?";
-const SCAN: &str = "SELECT id, body, version, updated_at, user_id, merged_into FROM carts WHERE id > ? ORDER BY id LIMIT ?";
+const SCAN: &str =
+    "SELECT id, body, version, updated_at, user_id, merged_into FROM carts WHERE id > ? ORDER BY id LIMIT ?";
 const OWNED_TWICE: &str =
     "SELECT user_id FROM carts WHERE user_id IS NOT NULL GROUP BY user_id HAVING COUNT(*) > 1 ORDER BY user_id LIMIT ?";
 
@@ -124,7 +126,8 @@ impl Store {
         let merged = self
             .db
             .tx("cart.merge", move |tx| {
-                let (user_id, token_hash, birth, decide) = (user_id.clone(), token_hash.clone(), birth.clone(), decide.clone());
+                let (user_id, token_hash, birth, decide) =
+                    (user_id.clone(), token_hash.clone(), birth.clone(), decide.clone());
                 async move { merge(&tx, user_id, token_hash, &birth, decide).await }
             })
             .await;
@@ -169,7 +172,9 @@ impl Store {
     /// The database is away, or a row cannot be read.
     pub async fn scan(&self, after_id: &str, rows_max: u32) -> Result<Vec<Scanned>> {
         let rows = self.db.query(SCAN, params![after_id, rows_max]).await?;
-        rows.into_iter().map(|row| Found::read(row).map(|found| Scanned { merged: found.merged, saved: found.saved })).collect()
+        rows.into_iter()
+            .map(|row| Found::read(row).map(|found| Scanned { merged: found.merged, saved: found.saved }))
+            .collect()
     }
 
     /// Returns users that own more than one cart, at most `rows_max`.
@@ -260,9 +265,8 @@ where
     let taken = decide(&mut cart, &mut guest.cart);
 
     let into = own.as_ref().map_or(birth.id.as_str(), |own| own.id.as_str()).to_owned();
-    let marked = tx
-        .execute(MARK_MERGED, params![encode(&guest.cart), birth.now, into, guest.id, guest.version])
-        .await?;
+    let marked =
+        tx.execute(MARK_MERGED, params![encode(&guest.cart), birth.now, into, guest.id, guest.version]).await?;
     if marked == 0 {
         return Err(Undone::Raced);
     }

@@ -13,7 +13,8 @@ pub fn make(random: [u8; SECRET_BYTES]) -> String {
 /// Returns the hash a token is found by; nothing for a text that cannot be a token.
 pub fn hash(token: &str) -> Option<String> {
     let secret = token.strip_prefix(PREFIX)?;
-    let well_formed = secret.len() == 2 * SECRET_BYTES && secret.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let well_formed =
+        secret.len() == 2 * SECRET_BYTES && secret.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
     well_formed.then(|| hex(&Sha256::digest(token.as_bytes())))
 }
 
@@ -42,7 +43,8 @@ mod tests {
 
     #[test]
     fn a_text_that_no_token_looks_like_is_nobodys() {
-        for text in ["", "ct_", "ct_zz", "cart_1", &format!("ct_{}", "A".repeat(64)), &format!("ct_{}", "a".repeat(65))] {
+        for text in ["", "ct_", "ct_zz", "cart_1", &format!("ct_{}", "A".repeat(64)), &format!("ct_{}", "a".repeat(65))]
+        {
             assert_eq!(hash(text), None, "{text}");
         }
     }

@@ -1,5 +1,7 @@
 //! Settings of the service, with their defaults.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 
 /// Section `[catalog]` of the configuration.
@@ -16,11 +18,19 @@ pub struct Config {
     pub absent_ms: u64,
     /// Most pages of lists kept in memory.
     pub pages_max: usize,
-    /// How long anything in memory is served before its version is looked up again, in milliseconds. Counts only where other
-    /// processes write the same database: a change made elsewhere shows within this time.
+    /// How long anything in memory is served before its version is looked up again, in milliseconds: a change made by
+    /// another process shows within this time. 0 where no other process writes the same database: what is in memory is
+    /// true then, and a warm read costs no SQL at all.
     pub shared_trust_ms: u64,
     /// Seller of products an operator creates without naming one.
     pub house_seller: String,
+}
+
+impl Config {
+    /// Returns how long memory is trusted; `None` for ever.
+    pub fn trust(&self) -> Option<Duration> {
+        (self.shared_trust_ms > 0).then(|| Duration::from_millis(self.shared_trust_ms))
+    }
 }
 
 impl Default for Config {

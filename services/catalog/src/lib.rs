@@ -35,6 +35,6 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let server = CatalogServiceServer::new(rpc::Rpc::new(app.clone()));
     let mut parts = Parts::new(tonic::service::Routes::new(server));
     parts.flows = true;
-    parts.subscriptions.push(Subscription { kinds: events::KINDS, handler: Arc::new(events::StockEvents::new(app)) });
+    parts.subscriptions.push(Subscription::new(events::KINDS, Arc::new(events::StockEvents::new(app))));
     Ok(parts)
 }

@@ -12,7 +12,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mallard_types::{Error, Result};
@@ -39,8 +38,6 @@ struct Shared {
     trust: Option<Duration>,
     absent_for: Duration,
     inner: Mutex<Inner>,
-    changes: AtomicU64,
-    stock_changes: AtomicU64,
 }
 
 struct Inner {
@@ -50,13 +47,15 @@ struct Inner {
     absent: Generations<String, Instant>,
     next_round: Option<Round>,
     loading: bool,
+    tide: Tide,
 }
 
 #[derive(Clone)]
 struct Entry {
     product: Arc<Product>,
     stamp: Stamp,
-    checked_at: Instant,
+    /// When its stamp was last looked up; `None` when it has to be before it is served.
+    checked_at: Option<Instant>,
 }
 
 /// Ids that wait for the next load, and the way to hear its outcome.
@@ -68,7 +67,7 @@ struct Round {
 type Outcome = Result<Arc<HashMap<String, Arc<Product>>>>;
 
 /// Number of changes seen so far; what was computed at another number may be out of date.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Tide {
     /// Products changed.
     pub products: u64,
@@ -79,22 +78,20 @@ pub struct Tide {
 impl Shelf {
     /// Makes an empty shelf before these rows.
     pub fn new(store: Store, config: &Config) -> Shelf {
-        let trust = store.is_shared().then(|| Duration::from_millis(config.shared_trust_ms));
         let inner = Inner {
             products: Generations::new(config.products_max),
             skus: Generations::new(config.skus_max),
             absent: Generations::new(config.absent_max),
             next_round: None,
             loading: false,
+            tide: Tide::default(),
         };
         Shelf {
             shared: Arc::new(Shared {
                 store,
-                trust,
+                trust: config.trust(),
                 absent_for: Duration::from_millis(config.absent_ms),
                 inner: Mutex::new(inner),
-                changes: AtomicU64::new(0),
-                stock_changes: AtomicU64::new(0),
             }),
         }
     }
@@ -196,41 +193,37 @@ impl Shelf {
         Ok(found)
     }
 
-    /// Puts in a product this process has committed. Its stock states are kept from what is here already.
-    pub fn put(&self, product: Product) -> Arc<Product> {
+    /// Puts in a product this process has committed. `tide` is from before its stock states were read: when one has changed
+    /// since, the product is looked up again before it is served.
+    pub fn put(&self, product: Product, tide: Tide) -> Arc<Product> {
         let product = Arc::new(product);
-        {
-            let mut inner = self.shared.inner.lock();
-            inner.absent.remove(&product.id);
-            for variant in &product.variants {
-                inner.absent.remove(&variant.id);
-                inner.skus.insert(variant.id.clone(), product.id.clone());
-            }
-            let stock = inner.products.get(&product.id).map_or(0, |entry| entry.stamp.stock);
-            let stamp = Stamp { version: product.version, stock };
-            inner.offer(product.clone(), stamp, Instant::now());
+        let mut inner = self.shared.inner.lock();
+        inner.absent.remove(&product.id);
+        for variant in &product.variants {
+            inner.absent.remove(&variant.id);
+            inner.skus.insert(variant.id.clone(), product.id.clone());
         }
-        self.shared.changes.fetch_add(1, Ordering::Relaxed);
-        product
+        let stock = inner.products.get(&product.id).map_or(0, |entry| entry.stamp.stock);
+        let stamp = Stamp { version: product.version, stock };
+        let newest = inner.offer(product, stamp, Instant::now(), tide);
+        inner.tide.products += 1;
+        newest
     }
 
-    /// Forgets the product of a SKU whose stock state has changed.
-    pub fn forget_sku(&self, sku_id: &str) {
+    /// Has the product of a SKU looked up again, because its stock state has changed.
+    pub fn stock_changed(&self, sku_id: &str) {
+        let mut inner = self.shared.inner.lock();
+        inner.tide.stock += 1;
+        if let Some(product_id) = inner.skus.get(sku_id).cloned()
+            && let Some(entry) = inner.products.get_mut(&product_id)
         {
-            let mut inner = self.shared.inner.lock();
-            if let Some(product_id) = inner.skus.get(sku_id).cloned() {
-                inner.products.remove(&product_id);
-            }
+            entry.checked_at = None;
         }
-        self.shared.stock_changes.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Returns the number of changes seen so far.
     pub fn tide(&self) -> Tide {
-        Tide {
-            products: self.shared.changes.load(Ordering::Relaxed),
-            stock: self.shared.stock_changes.load(Ordering::Relaxed),
-        }
+        self.shared.inner.lock().tide
     }
 
     /// Joins the next round of loading, and starts the loader when none runs.
@@ -261,54 +254,60 @@ impl Shelf {
         let receiver = round.sender.subscribe();
         if !inner.loading {
             inner.loading = true;
-            tokio::spawn(load_rounds(Loading(self.shared.clone())));
+            tokio::spawn(load_rounds(Loading { shared: self.shared.clone(), armed: true }));
         }
         receiver
     }
 }
 
 /// The one loader; dropped, it leaves the place free, whatever ended it.
-struct Loading(Arc<Shared>);
+struct Loading {
+    shared: Arc<Shared>,
+    armed: bool,
+}
 
 impl Drop for Loading {
     fn drop(&mut self) {
-        let mut inner = self.0.inner.lock();
+        if !self.armed {
+            return;
+        }
+        let mut inner = self.shared.inner.lock();
         inner.loading = false;
         // Those who wait hear that their sender is gone.
         inner.next_round = None;
     }
 }
 
-async fn load_rounds(loading: Loading) {
-    let shared = &loading.0;
-    loop {
-        let round = shared.inner.lock().next_round.take();
-        let Some(round) = round else {
-            let mut inner = shared.inner.lock();
-            if inner.next_round.is_none() {
-                // Set under the lock that `join` holds: whoever joins from now on starts a new loader.
-                inner.loading = false;
-                drop(inner);
-                // Its drop would reset what a new loader has set.
-                std::mem::forget(LeaveAlone);
-                break;
-            }
-            continue;
-        };
-        let outcome = shared.load_round(&round.ids).await;
-        round.sender.send_replace(Some(outcome));
+impl Loading {
+    fn next(&mut self) -> Option<Round> {
+        let shared = self.shared.clone();
+        let mut inner = shared.inner.lock();
+        let round = inner.next_round.take();
+        if round.is_none() {
+            // Under the lock that `join` holds: whoever joins from now on starts a new loader.
+            inner.loading = false;
+            self.armed = false;
+        }
+        round
     }
 }
 
-struct LeaveAlone;
+async fn load_rounds(mut loading: Loading) {
+    while let Some(round) = loading.next() {
+        let outcome = loading.shared.load_round(&round.ids).await;
+        round.sender.send_replace(Some(outcome));
+    }
+}
 
 impl Shared {
     async fn load_round(&self, ids: &BTreeSet<String>) -> Outcome {
         let mut loaded: HashMap<String, Arc<Product>> = HashMap::with_capacity(ids.len());
         // What is here but not looked up lately needs its stamp only.
-        let held: BTreeMap<String, Entry> = {
+        let (tide, held) = {
             let mut inner = self.inner.lock();
-            ids.iter().filter_map(|id| inner.products.get(id).map(|entry| (id.clone(), entry.clone()))).collect()
+            let held: BTreeMap<String, Entry> =
+                ids.iter().filter_map(|id| inner.products.get(id).map(|entry| (id.clone(), entry.clone()))).collect();
+            (inner.tide, held)
         };
         if !held.is_empty() {
             let held_ids: Vec<&str> = held.keys().map(String::as_str).collect();
@@ -318,7 +317,7 @@ impl Shared {
             for (id, stamp) in stamps {
                 let Some(entry) = held.get(&id) else { continue };
                 if entry.stamp == stamp {
-                    inner.offer(entry.product.clone(), stamp, now);
+                    inner.offer(entry.product.clone(), stamp, now, tide);
                     loaded.insert(id, entry.product.clone());
                 }
             }
@@ -335,7 +334,7 @@ impl Shared {
             for variant in &product.variants {
                 inner.skus.insert(variant.id.clone(), product.id.clone());
             }
-            let newest = inner.offer(product.clone(), stamp, now);
+            let newest = inner.offer(product.clone(), stamp, now, tide);
             loaded.insert(product.id.clone(), newest);
         }
         for id in missing {
@@ -351,7 +350,8 @@ impl Inner {
     /// Returns what is known without asking the rows: `Some(None)` for an id nobody has.
     fn known(&mut self, id: &str, now: Instant, trust: Option<Duration>) -> Option<Option<Arc<Product>>> {
         if let Some(entry) = self.products.get(id) {
-            let fresh = trust.is_none_or(|trust| now.duration_since(entry.checked_at) < trust);
+            let checked_at = entry.checked_at?;
+            let fresh = trust.is_none_or(|trust| now.duration_since(checked_at) < trust);
             return fresh.then(|| Some(entry.product.clone()));
         }
         self.is_absent(id, now).then_some(None)
@@ -361,15 +361,16 @@ impl Inner {
         self.absent.get(id).is_some_and(|until| now < *until)
     }
 
-    /// Keeps the newer of what is offered and what is here, and returns it.
-    fn offer(&mut self, product: Arc<Product>, stamp: Stamp, now: Instant) -> Arc<Product> {
+    /// Keeps the newer of what is offered and what is here, and returns it. What was read at another tide of stock may be out
+    /// of date already, so it is looked up again before it is served.
+    fn offer(&mut self, product: Arc<Product>, stamp: Stamp, now: Instant, tide: Tide) -> Arc<Product> {
         if let Some(held) = self.products.get(&product.id)
             && held.stamp > stamp
         {
             return held.product.clone();
         }
-        let entry = Entry { product: product.clone(), stamp, checked_at: now };
-        self.products.insert(product.id.clone(), entry);
+        let checked_at = (tide.stock == self.tide.stock).then_some(now);
+        self.products.insert(product.id.clone(), Entry { product: product.clone(), stamp, checked_at });
         product
     }
 }
@@ -396,6 +397,14 @@ impl<K: Hash + Eq + Clone, V> Generations<K, V> {
             self.insert(key, value);
         }
         self.young.get(key)
+    }
+
+    fn get_mut<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<&mut V>
+    where
+        K: std::borrow::Borrow<Q>,
+    {
+        self.get(key)?;
+        self.young.get_mut(key)
     }
 
     fn insert(&mut self, key: K, value: V) {

@@ -47,7 +47,8 @@ impl App {
     pub async fn start(ctx: Context) -> anyhow::Result<App> {
         let config: Config = ctx.config::<Config>()?.check()?;
         let passwords = Passwords::new(&config, ctx.random_bytes())?;
-        let fresh = StoredKey { kid: ctx.id("key"), secret: ctx.random_bytes(), created_at: ctx.now(), retired_at: None };
+        let fresh =
+            StoredKey { kid: ctx.id("key"), secret: ctx.random_bytes(), created_at: ctx.now(), retired_at: None };
         let tokens = Tokens::open(ctx.db(), config.access_ttl(), fresh).await?;
         Ok(App { db: ctx.db(), outbox: ctx.outbox(), config: Arc::new(config), passwords, tokens, ctx })
     }
@@ -176,5 +177,6 @@ fn position(cursor: &str) -> Result<(Micros, String)> {
 }
 
 fn bad_cursor() -> mallard_types::Error {
-    mallard_types::Error::invalid("bad_cursor", "the cursor is not one this list gave; leave it out to start anew").param("cursor")
+    mallard_types::Error::invalid("bad_cursor", "the cursor is not one this list gave; leave it out to start anew")
+        .param("cursor")
 }

@@ -1,5 +1,7 @@
 //! The books of this service that must balance, read in pages. Details name ids only, never personal data.
 
+use std::collections::BTreeMap;
+
 use mallard_db::Db;
 use mallard_types::{Micros, Result};
 
@@ -57,8 +59,9 @@ async fn sessions_belong_to_users(db: &Db, now: Micros) -> Result<Outcome> {
         let Some(newest) = page.last() else { return Ok(tally.close()) };
         last.clone_from(&newest.id);
         let users = store::users_by_id(db, page.iter().map(|session| session.user_id.as_str())).await?;
+        let users: BTreeMap<&str, &User> = users.iter().map(|user| (user.id.as_str(), user)).collect();
         for session in &page {
-            let owner = users.iter().find(|user| user.id == session.user_id);
+            let owner = users.get(session.user_id.as_str());
             tally.count(owner.is_some_and(|owner| may_stand(session, owner, now)), &session.id);
         }
     }

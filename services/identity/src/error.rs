@@ -1,8 +1,6 @@
-//! Everything this service refuses, with kind, code and parameter in one table. README.md prints the same codes.
+//! Everything this service refuses, with kind, code and parameter in one place. README.md lists the same codes.
 
-use std::borrow::Cow;
-
-use mallard_types::{Error, Kind};
+use mallard_types::Error;
 
 use crate::domain::{ADDRESSES_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
 
@@ -68,74 +66,91 @@ pub enum Refusal {
 /// How long a caller is asked to wait when password hashing has a queue, in milliseconds.
 const BUSY_RETRY_AFTER_MS: u64 = 1_000;
 
-impl Refusal {
-    /// Returns kind, code, message and parameter.
-    fn facts(&self) -> (Kind, &'static str, Cow<'static, str>, Option<&'static str>) {
-        use Kind::{Conflict, Forbidden, Invalid, NotFound, Precondition, Refused, Unauthenticated, Unavailable};
-        let (kind, code, message, param): (_, _, &'static str, _) = match self {
-            Refusal::EmailInvalid => (Invalid, "invalid_email", "enter an e-mail address like name@example.com", Some("email")),
-            Refusal::EmailTaken => (Conflict, "email_taken", "an account with this e-mail address exists; sign in instead", Some("email")),
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Error {
+        match refusal {
+            Refusal::EmailInvalid => {
+                Error::invalid("invalid_email", "enter an e-mail address like name@example.com").param("email")
+            }
+            Refusal::EmailTaken => {
+                Error::conflict("email_taken", "an account with this e-mail address exists; sign in instead")
+                    .param("email")
+            }
             Refusal::PasswordTooShort => {
                 let message = format!("the password needs at least {PASSWORD_CHARS_MIN} characters");
-                return (Invalid, "password_too_short", Cow::Owned(message), Some("password"));
+                Error::invalid("password_too_short", message).param("password")
             }
             Refusal::PasswordTooLong => {
                 let message = format!("the password may have at most {PASSWORD_CHARS_MAX} characters");
-                return (Invalid, "password_too_long", Cow::Owned(message), Some("password"));
+                Error::invalid("password_too_long", message).param("password")
             }
-            Refusal::PasswordIsEmail => (Invalid, "password_is_email", "the password must not be the e-mail address", Some("password")),
+            Refusal::PasswordIsEmail => {
+                Error::invalid("password_is_email", "the password must not be the e-mail address").param("password")
+            }
             Refusal::PasswordMismatch => {
-                (Invalid, "password_mismatch", "the two passwords differ; enter the same one twice", Some("password_confirmation"))
+                let message = "the two passwords differ; enter the same one twice";
+                Error::invalid("password_mismatch", message).param("password_confirmation")
             }
-            Refusal::CredentialsInvalid => (Unauthenticated, "invalid_credentials", "the e-mail address or the password is wrong", None),
-            Refusal::AccountBanned => (Forbidden, "account_banned", "this account may not sign in; ask the mall's operators", None),
-            Refusal::RefreshTokenInvalid => (Unauthenticated, "invalid_refresh_token", "the session has ended; sign in again", None),
+            Refusal::CredentialsInvalid => {
+                Error::unauthenticated("invalid_credentials", "the e-mail address or the password is wrong")
+            }
+            Refusal::AccountBanned => {
+                Error::forbidden("account_banned", "this account may not sign in; ask the mall's operators")
+            }
+            Refusal::RefreshTokenInvalid => {
+                Error::unauthenticated("invalid_refresh_token", "the session has ended; sign in again")
+            }
             Refusal::RefreshTokenReused => {
-                (Unauthenticated, "refresh_token_reused", "the refresh token was used before, so its session was ended; sign in again", None)
+                let message = "the refresh token was used before, so its session was ended; sign in again";
+                Error::unauthenticated("refresh_token_reused", message)
             }
-            Refusal::AdminOnly => (Forbidden, "admin_only", "only an operator of the mall may do this", None),
-            Refusal::SessionNotFound => (NotFound, "session_not_found", "there is no such session", Some("id")),
-            Refusal::UserNotFound => (NotFound, "user_not_found", "there is no such user", None),
-            Refusal::AddressNotFound => (NotFound, "address_not_found", "there is no such address", Some("id")),
+            Refusal::AdminOnly => Error::forbidden("admin_only", "only an operator of the mall may do this"),
+            Refusal::SessionNotFound => Error::not_found("session_not_found", "there is no such session").param("id"),
+            Refusal::UserNotFound => Error::not_found("user_not_found", "there is no such user"),
+            Refusal::AddressNotFound => Error::not_found("address_not_found", "there is no such address").param("id"),
             Refusal::AddressBookFull => {
                 let message = format!("the address book holds {ADDRESSES_MAX} addresses; delete one first");
-                return (Refused, "address_book_full", Cow::Owned(message), None);
+                Error::refused("address_book_full", message)
             }
-            Refusal::VersionMismatch => (Precondition, "version_mismatch", "the profile has changed; read it again", None),
-            Refusal::ChangedMeanwhile => (Conflict, "changed_meanwhile", "the account changed at the same moment; try again", None),
-            Refusal::RoleUnknown => (Invalid, "unknown_role", "a role is one of user, seller, admin", Some("roles")),
-            Refusal::RolesEmpty => (Invalid, "roles_empty", "an account needs at least one role", Some("roles")),
-            Refusal::LastAdmin => (Conflict, "last_admin", "the mall needs an operator who can sign in; make another one first", None),
-            Refusal::BanLevelUnknown => (Invalid, "unknown_ban_level", "a ban level is one of buy, login, all", Some("level")),
-            Refusal::BanOver => (Invalid, "ban_over", "a ban must end in the future", Some("until")),
-            Refusal::LanguageInvalid => (Invalid, "invalid_language", "a language is a BCP 47 tag such as en or zh-CN", Some("language")),
-            Refusal::Required(param) => (Invalid, "required", "this must not be blank", Some(*param)),
-            Refusal::TextInvalid(param) => (Invalid, "invalid_text", "this must not contain control characters", Some(*param)),
-            Refusal::Busy => (Unavailable, "busy", "too many people are signing in; try again in a moment", None),
+            Refusal::VersionMismatch => {
+                Error::precondition("version_mismatch", "the profile has changed; read it again")
+            }
+            Refusal::ChangedMeanwhile => {
+                Error::conflict("changed_meanwhile", "the account changed at the same moment; try again")
+            }
+            Refusal::RoleUnknown => {
+                Error::invalid("unknown_role", "a role is one of user, seller, admin").param("roles")
+            }
+            Refusal::RolesEmpty => Error::invalid("roles_empty", "an account needs at least one role").param("roles"),
+            Refusal::LastAdmin => {
+                Error::conflict("last_admin", "the mall needs an operator who can sign in; make another one first")
+            }
+            Refusal::BanLevelUnknown => {
+                Error::invalid("unknown_ban_level", "a ban level is one of buy, login, all").param("level")
+            }
+            Refusal::BanOver => Error::invalid("ban_over", "a ban must end in the future").param("until"),
+            Refusal::LanguageInvalid => {
+                Error::invalid("invalid_language", "a language is a BCP 47 tag such as en or zh-CN").param("language")
+            }
+            Refusal::Required(param) => Error::invalid("required", "this must not be blank").param(param),
             Refusal::TextTooLong(param, chars_max) => {
-                return (Invalid, "too_long", Cow::Owned(format!("this may have at most {chars_max} characters")), Some(*param));
+                Error::invalid("too_long", format!("this may have at most {chars_max} characters")).param(param)
             }
-        };
-        (kind, code, Cow::Borrowed(message), param)
-    }
-}
-
-impl From<Refusal> for Error {
-    fn from(refusal: Refusal) -> Error {
-        let (kind, code, message, param) = refusal.facts();
-        let mut error = Error::new(kind, code, message);
-        if let Some(param) = param {
-            error = error.param(param);
+            Refusal::TextInvalid(param) => {
+                Error::invalid("invalid_text", "this must not contain control characters").param(param)
+            }
+            Refusal::Busy => {
+                let message = "too many people are signing in; try again in a moment";
+                Error::unavailable("busy", message).retry_after_ms(BUSY_RETRY_AFTER_MS)
+            }
         }
-        if refusal == Refusal::Busy {
-            error = error.retry_after_ms(BUSY_RETRY_AFTER_MS);
-        }
-        error
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use mallard_types::Kind;
+
     use super::*;
 
     const ALL: [Refusal; 27] = [
@@ -168,16 +183,21 @@ mod tests {
         Refusal::Busy,
     ];
 
-    /// One line of README's table of errors: `| kind | code | … |`.
+    /// Reads README's table of errors: `| kind | code | … |`.
     fn readme_codes() -> Vec<(String, String)> {
         let lines = include_str!("../README.md").lines().filter(|line| line.starts_with("| "));
-        let cells = lines.map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>());
-        cells.filter(|cells| Kind::parse(&cells[1]).is_some()).map(|cells| (cells[1].clone(), cells[2].clone())).collect()
+        let cells =
+            lines.map(|line| line.split('|').map(|cell| cell.trim().trim_matches('`').to_owned()).collect::<Vec<_>>());
+        cells
+            .filter(|cells| Kind::parse(&cells[1]).is_some())
+            .map(|cells| (cells[1].clone(), cells[2].clone()))
+            .collect()
     }
 
     #[test]
-    fn the_readme_lists_exactly_the_codes_of_this_table() {
-        let mut ours: Vec<_> = ALL.iter().map(|r| (r.facts().0.as_str().to_owned(), r.facts().1.to_owned())).collect();
+    fn the_readme_lists_exactly_these_codes() {
+        let errors = ALL.into_iter().map(Error::from);
+        let mut ours: Vec<_> = errors.map(|error| (error.kind.as_str().to_owned(), error.code.into_owned())).collect();
         let mut documented = readme_codes();
         ours.sort();
         documented.sort();

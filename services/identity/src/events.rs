@@ -37,6 +37,7 @@ pub fn deleted(user_id: &str) -> Event {
 
 /// Tells that sessions have ended; their access tokens must be refused from now on.
 pub fn sessions_revoked(user_id: &str, session_ids: &[String], until: Micros) -> Event {
-    let message = SessionRevoked { user_id: user_id.to_owned(), session_ids: session_ids.to_vec(), until_micros: until };
+    let message =
+        SessionRevoked { user_id: user_id.to_owned(), session_ids: session_ids.to_vec(), until_micros: until };
     Event::new(user_id, &message)
 }

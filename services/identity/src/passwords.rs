@@ -51,7 +51,9 @@ impl Passwords {
             };
             Gate {
                 cores: Arc::new(Semaphore::new(parallel_max)),
-                places: Arc::new(Semaphore::new(parallel_max.saturating_add(config.hash_waiting_max).min(Semaphore::MAX_PERMITS))),
+                places: Arc::new(Semaphore::new(
+                    parallel_max.saturating_add(config.hash_waiting_max).min(Semaphore::MAX_PERMITS),
+                )),
             }
         });
         Ok(Passwords { argon2, decoy, gate })

@@ -217,7 +217,8 @@ impl IdentityService for Rpc {
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Answer<RunChecksResponse> {
         let outcomes = checks::run(self.app.db(), self.app.now()).await.map_err(status)?;
-        let checks = outcomes.into_iter().map(|o| Check { name: o.name.to_owned(), ok: o.ok, detail: o.detail }).collect();
+        let checks =
+            outcomes.into_iter().map(|o| Check { name: o.name.to_owned(), ok: o.ok, detail: o.detail }).collect();
         Ok(Response::new(RunChecksResponse { checks }))
     }
 }

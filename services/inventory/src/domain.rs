@@ -61,16 +61,7 @@ impl Lines {
                 return Err(Refusal::BadQuantity(i));
             }
         }
-        let mut merged = lines.to_vec();
-        merged.sort_by(|a, b| a.sku_id.cmp(&b.sku_id));
-        merged.dedup_by(|next, kept| {
-            let same = next.sku_id == kept.sku_id;
-            if same {
-                kept.quantity += next.quantity;
-            }
-            same
-        });
-        Ok(Lines(merged))
+        Ok(summed(lines.to_vec()))
     }
 
     /// Takes lines that were merged before they were stored.
@@ -88,12 +79,8 @@ impl Lines {
         self.0.binary_search_by(|line| line.sku_id.as_str().cmp(sku_id)).map_or(0, |i| self.0[i].quantity)
     }
 
-    /// Tells whether there is no line.
-    pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns the number of SKUs.
+    /// Counts the SKUs.
+    #[allow(clippy::len_without_is_empty, reason = "only the mark of an early release is empty, and nobody asks")]
     pub fn len(&self) -> usize {
         self.0.len()
     }
@@ -102,19 +89,20 @@ impl Lines {
     pub fn plus(&self, other: &Lines) -> Lines {
         let mut all = self.0.clone();
         all.extend_from_slice(&other.0);
-        if all.is_empty() {
-            return Lines::default();
-        }
-        all.sort_by(|a, b| a.sku_id.cmp(&b.sku_id));
-        all.dedup_by(|next, kept| {
-            let same = next.sku_id == kept.sku_id;
-            if same {
-                kept.quantity = kept.quantity.saturating_add(next.quantity);
-            }
-            same
-        });
-        Lines(all)
+        summed(all)
     }
+}
+
+fn summed(mut lines: Vec<Line>) -> Lines {
+    lines.sort_by(|a, b| a.sku_id.cmp(&b.sku_id));
+    lines.dedup_by(|next, kept| {
+        let same = next.sku_id == kept.sku_id;
+        if same {
+            kept.quantity = kept.quantity.saturating_add(next.quantity);
+        }
+        same
+    });
+    Lines(lines)
 }
 
 /// Where a reservation stands.

@@ -113,10 +113,11 @@ impl InventoryService for Rpc {
 
     async fn run_checks(&self, _request: Request<common::RunChecksRequest>) -> Answer<common::RunChecksResponse> {
         let findings = checks::run(&self.0).await.map_err(status)?;
-        let checks = findings
+        let mut checks: Vec<common::Check> = findings
             .into_iter()
             .map(|finding| common::Check { name: finding.name.to_owned(), ok: finding.ok, detail: finding.detail })
             .collect();
+        checks.extend(self.0.ctx.check_events().await.map_err(status)?);
         Ok(Response::new(common::RunChecksResponse { checks }))
     }
 }

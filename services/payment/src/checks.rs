@@ -1,10 +1,10 @@
 //! The books, checked: what `mallard check` proves about payments. Everything is read in pages. True when things are quiet.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 
-use mallard_types::Result;
+use mallard_types::{Money, Result};
 
-use crate::acquirer::{Book, Found};
+use crate::acquirer::{Book, Movement};
 use crate::app::App;
 use crate::domain::{Payment, Refund, RefundStatus, Status};
 use crate::store::LedgerEntry;
@@ -54,7 +54,11 @@ impl Check {
 
     fn verdict(self, unit: &str) -> Verdict {
         let ok = self.broken == 0;
-        let detail = if ok { format!("{} {unit}", self.seen) } else { format!("{} broken: {}", self.broken, self.named.join("; ")) };
+        let detail = if ok {
+            format!("{} {unit}", self.seen)
+        } else {
+            format!("{} broken: {}", self.broken, self.named.join("; "))
+        };
         Verdict { name: self.name, ok, detail }
     }
 }
@@ -72,7 +76,7 @@ pub async fn run(app: &App) -> Result<Vec<Verdict>> {
     let balanced = check_balance(app).await?;
 
     let mut explained = 0;
-    let mut provider_captures = 0u64;
+    let mut captures = Movements::new(app, Book::Captures);
     let mut after = String::new();
     loop {
         let page = app.store.scan_payments(&after, PAGE_ROWS).await?;
@@ -82,12 +86,14 @@ pub async fn run(app: &App) -> Result<Vec<Verdict>> {
         check_refund_sums(app, first, last, &page, &mut within).await?;
         for payment in &page {
             settled.expect(!payment.waits_for_provider(), || format!("{} waits for the provider", payment.id));
-            provider_captures += u64::from(payment.is_captured() && !payment.provider_key.is_empty());
+            let ours = payment.is_captured() && !payment.provider_key.is_empty();
+            captures.compare(&payment.id, payment.amount, ours, &mut agrees).await?;
         }
         after.clone_from(&last.id);
     }
+    captures.finish(&mut agrees).await?;
 
-    let mut provider_refunds = 0u64;
+    let mut repayments = Movements::new(app, Book::Refunds);
     after.clear();
     loop {
         let page = app.store.scan_refunds(&after, PAGE_ROWS).await?;
@@ -95,15 +101,16 @@ pub async fn run(app: &App) -> Result<Vec<Verdict>> {
         explained += check_refund_entries(app, &page, &mut folds).await?;
         for refund in &page {
             settled.expect(refund.status != RefundStatus::Pending, || format!("{} waits for the provider", refund.id));
+            let ours = went_through_provider(app, refund).await?;
+            repayments.compare(&refund.id, refund.amount, ours, &mut agrees).await?;
         }
-        provider_refunds += count_provider_refunds(app, &page).await?;
         after.clone_from(&last.id);
     }
+    repayments.finish(&mut agrees).await?;
     let entries = app.store.count_entries().await?;
-    folds.expect(entries == explained, || format!("{} ledger entries belong to no payment and no refund", entries - explained));
-
-    check_provider_captures(app, provider_captures, &mut agrees).await?;
-    check_provider_refunds(app, provider_refunds, &mut agrees).await?;
+    folds.expect(entries == explained, || {
+        format!("{} ledger entries belong to no payment and no refund", entries - explained)
+    });
     Ok(vec![
         balanced,
         folds.verdict("payments and refunds"),
@@ -168,9 +175,11 @@ async fn check_captures(app: &App, page: &[Payment], check: &mut Check) -> Resul
         let own = entries.get(&payment.id).map_or(&[][..], Vec::as_slice);
         explained += own.len() as i64;
         let debit: i64 = own.iter().map(|entry| entry.debit).sum();
-        let rounding: i64 = own.iter().filter(|entry| entry.account.starts_with("rounding:")).map(|entry| entry.nanos).sum();
+        let rounding: i64 =
+            own.iter().filter(|entry| entry.account.starts_with("rounding:")).map(|entry| entry.nanos).sum();
         let expected_rounding = if payment.is_captured() { payment.rounding_nanos } else { 0 };
-        let right = debit == payment.captured && rounding == expected_rounding && is_of(own, &payment.id, &payment.order_id);
+        let right =
+            debit == payment.captured && rounding == expected_rounding && is_of(own, &payment.id, &payment.order_id);
         check.expect(right, || format!("{} captured {} but the ledger says {debit}", payment.id, payment.captured));
     }
     Ok(explained)
@@ -206,7 +215,13 @@ async fn check_gates(app: &App, first: &Payment, last: &Payment, page: &[Payment
 }
 
 /// What went back is at most what came in, and the payment knows of every refund.
-async fn check_refund_sums(app: &App, first: &Payment, last: &Payment, page: &[Payment], check: &mut Check) -> Result<()> {
+async fn check_refund_sums(
+    app: &App,
+    first: &Payment,
+    last: &Payment,
+    page: &[Payment],
+    check: &mut Check,
+) -> Result<()> {
     let sums: HashMap<String, (i64, i64)> = app
         .store
         .refund_sums(&first.id, &last.id)
@@ -221,72 +236,86 @@ async fn check_refund_sums(app: &App, first: &Payment, last: &Payment, page: &[P
             Status::PartiallyRefunded => payment.refunded > 0 && payment.refunded < payment.captured,
             _ => payment.refunded == 0,
         };
-        let right = payment.refundable() >= 0 && succeeded == payment.refunded && pending == payment.refunding && status_fits;
+        let right =
+            payment.refundable() >= 0 && succeeded == payment.refunded && pending == payment.refunding && status_fits;
         check.expect(right, || {
-            format!("{} captured {}, refunded {}, but its refunds sum to {succeeded}", payment.id, payment.captured, payment.refunded)
+            format!(
+                "{} captured {}, refunded {}, but its refunds sum to {succeeded}",
+                payment.id, payment.captured, payment.refunded
+            )
         });
     }
     Ok(())
 }
 
-/// Every capture in the provider's books is ours, and the other way round.
-async fn check_provider_captures(app: &App, ours: u64, check: &mut Check) -> Result<()> {
-    let mut matched = 0;
-    let mut after = String::new();
-    loop {
-        let page = app.provider.list(Book::Captures, &after, PAGE_ROWS).await?;
-        let Some(last) = page.last() else { break };
-        after.clone_from(&last.key);
-        for movement in page {
-            // Our keys are payment ids.
-            let payment = app.store.payment(&movement.key).await?;
-            let right = payment.is_some_and(|p| p.is_captured() && p.amount == movement.amount && p.captured == movement.amount.amount);
-            matched += u64::from(right);
-            check.expect(right, || format!("the provider captured {} under {}, we did not", movement.amount, movement.key));
+/// One of the provider's books, read beside ours: both are in order of key, and our keys are ids.
+struct Movements<'a> {
+    app: &'a App,
+    book: Book,
+    after: String,
+    page: VecDeque<Movement>,
+    ended: bool,
+}
+
+impl<'a> Movements<'a> {
+    fn new(app: &'a App, book: Book) -> Movements<'a> {
+        Movements { app, book, after: String::new(), page: VecDeque::new(), ended: false }
+    }
+
+    /// Compares one of our rows with the provider's books; `ours` tells whether we say that the provider moved it.
+    async fn compare(&mut self, id: &str, amount: Money, ours: bool, check: &mut Check) -> Result<()> {
+        while self.next().await?.is_some_and(|movement| movement.key.as_str() < id) {
+            self.report_unknown(check);
+        }
+        let theirs =
+            if self.next().await?.is_some_and(|movement| movement.key == id) { self.page.pop_front() } else { None };
+        match theirs {
+            None if ours => check.expect(false, || format!("we moved {amount} with {id}, the provider did not")),
+            Some(theirs) => check.expect(ours && theirs.amount == amount, || {
+                format!(
+                    "the provider moved {} under {id}, we {}",
+                    theirs.amount,
+                    if ours { amount.to_string() } else { "nothing".into() }
+                )
+            }),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// Whatever is left in the provider's book is unknown to us.
+    async fn finish(mut self, check: &mut Check) -> Result<()> {
+        while self.next().await?.is_some() {
+            self.report_unknown(check);
+        }
+        Ok(())
+    }
+
+    fn report_unknown(&mut self, check: &mut Check) {
+        if let Some(theirs) = self.page.pop_front() {
+            check.expect(false, || {
+                format!("the provider moved {} under {}, we know nothing of it", theirs.amount, theirs.key)
+            });
         }
     }
-    if matched == ours {
-        return Ok(());
-    }
-    // Something of ours is missing there; say what.
-    let mut after = String::new();
-    loop {
-        let page = app.store.scan_payments(&after, PAGE_ROWS).await?;
-        let Some(last) = page.last() else { return Ok(()) };
-        after.clone_from(&last.id);
-        for payment in page.iter().filter(|p| p.is_captured() && !p.provider_key.is_empty()) {
-            if !matches!(app.provider.query(&payment.provider_key).await, Found::Captured { .. }) {
-                check.breaks(format!("we captured {} with {}, the provider did not", payment.amount, payment.id));
+
+    async fn next(&mut self) -> Result<Option<&Movement>> {
+        if self.page.is_empty() && !self.ended {
+            self.page = self.app.provider.list(self.book, &self.after, PAGE_ROWS).await?.into();
+            match self.page.back() {
+                Some(last) => self.after.clone_from(&last.key),
+                None => self.ended = true,
             }
         }
+        Ok(self.page.front())
     }
 }
 
-/// Every refund in the provider's books is ours, and the other way round.
-async fn check_provider_refunds(app: &App, ours: u64, check: &mut Check) -> Result<()> {
-    let mut matched = 0;
-    let mut after = String::new();
-    loop {
-        let page = app.provider.list(Book::Refunds, &after, PAGE_ROWS).await?;
-        let Some(last) = page.last() else { break };
-        after.clone_from(&last.key);
-        for movement in page {
-            let refund = app.store.refund(&movement.key).await?;
-            let right = refund.is_some_and(|r| r.status == RefundStatus::Succeeded && r.amount == movement.amount);
-            matched += u64::from(right);
-            check.expect(right, || format!("the provider gave back {} under {}, we did not", movement.amount, movement.key));
-        }
+/// Tells whether we say that the provider gave this refund back.
+async fn went_through_provider(app: &App, refund: &Refund) -> Result<bool> {
+    if refund.status != RefundStatus::Succeeded || refund.payment_id.is_empty() {
+        return Ok(false);
     }
-    check.expect(matched == ours, || format!("we gave back {ours} times through the provider, it knows of {matched}"));
-    Ok(())
-}
-
-/// Counts the refunds of a page that went through the provider.
-async fn count_provider_refunds(app: &App, page: &[Refund]) -> Result<u64> {
-    let mut count = 0;
-    for refund in page.iter().filter(|r| r.status == RefundStatus::Succeeded && !r.payment_id.is_empty()) {
-        let payment = app.store.payment(&refund.payment_id).await?;
-        count += u64::from(payment.is_some_and(|payment| !payment.provider_key.is_empty()));
-    }
-    Ok(count)
+    let payment = app.store.payment(&refund.payment_id).await?;
+    Ok(payment.is_some_and(|payment| !payment.provider_key.is_empty()))
 }

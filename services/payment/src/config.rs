@@ -41,10 +41,19 @@ impl Config {
     /// # Errors
     /// Names the key.
     pub fn check(&self) -> anyhow::Result<()> {
-        anyhow::ensure!((1..=3_600).contains(&self.token_lifetime_s), "payment.token_lifetime_s must be between 1 and 3600");
+        anyhow::ensure!(
+            (1..=3_600).contains(&self.token_lifetime_s),
+            "payment.token_lifetime_s must be between 1 and 3600"
+        );
         anyhow::ensure!((1..=1_000_000).contains(&self.tokens_max), "payment.tokens_max must be between 1 and 1000000");
-        anyhow::ensure!((1..=60_000).contains(&self.provider_timeout_ms), "payment.provider_timeout_ms must be between 1 and 60000");
-        anyhow::ensure!((10..=60_000).contains(&self.sweep_interval_ms), "payment.sweep_interval_ms must be between 10 and 60000");
+        anyhow::ensure!(
+            (1..=60_000).contains(&self.provider_timeout_ms),
+            "payment.provider_timeout_ms must be between 1 and 60000"
+        );
+        anyhow::ensure!(
+            (10..=60_000).contains(&self.sweep_interval_ms),
+            "payment.sweep_interval_ms must be between 10 and 60000"
+        );
         self.acquirer.check()
     }
 }

@@ -13,7 +13,8 @@ pub fn card_number_invalid() -> Error {
 
 /// The cvc is not three digits (American Express: four).
 pub fn card_cvc_invalid() -> Error {
-    Error::invalid("card_cvc_invalid", "the security code must be 3 digits, 4 for American Express").param("payment.cvc")
+    Error::invalid("card_cvc_invalid", "the security code must be 3 digits, 4 for American Express")
+        .param("payment.cvc")
 }
 
 /// The expiry month is over.
@@ -23,12 +24,14 @@ pub fn card_expired() -> Error {
 
 /// The expiry is no month, or too far ahead. `param` names the field at fault.
 pub fn card_expiry_invalid(param: &'static str) -> Error {
-    Error::invalid("card_expiry_invalid", "the expiry must be a month from 1 to 12 and at most 20 years ahead").param(param)
+    Error::invalid("card_expiry_invalid", "the expiry must be a month from 1 to 12 and at most 20 years ahead")
+        .param(param)
 }
 
 /// A real card in a demo shop.
 pub fn test_card_required() -> Error {
-    Error::refused("test_card_required", "this is a demo shop: use a public test card such as 4242 4242 4242 4242").param("payment.number")
+    Error::refused("test_card_required", "this is a demo shop: use a public test card such as 4242 4242 4242 4242")
+        .param("payment.number")
 }
 
 /// A test card in a real shop.
@@ -43,7 +46,8 @@ pub fn card_token_required() -> Error {
 
 /// The card was entered too long ago, or the process that kept it has restarted.
 pub fn card_token_expired() -> Error {
-    Error::refused("card_token_expired", "the card was entered too long ago; enter it again").param("payment.card_token")
+    Error::refused("card_token_expired", "the card was entered too long ago; enter it again")
+        .param("payment.card_token")
 }
 
 /// Too many cards wait for their payment.
@@ -58,7 +62,8 @@ pub fn payment_method_invalid() -> Error {
 
 /// A way to pay that this mall does not offer to this caller.
 pub fn payment_method_unavailable() -> Error {
-    Error::refused("payment_method_unavailable", "this payment method is not available; pay by card").param("payment.method")
+    Error::refused("payment_method_unavailable", "this payment method is not available; pay by card")
+        .param("payment.method")
 }
 
 /// An amount that is missing or not positive.
@@ -103,7 +108,8 @@ pub fn payment_in_progress() -> Error {
 
 /// The provider has not said what became of the payment.
 pub fn payment_unknown() -> Error {
-    Error::unavailable("payment_unknown", "the payment provider has not answered; try again in a moment").retry_after_ms(1_000)
+    Error::unavailable("payment_unknown", "the payment provider has not answered; try again in a moment")
+        .retry_after_ms(1_000)
 }
 
 /// Somebody else kept changing the same payment.
@@ -124,7 +130,9 @@ pub fn illegal_transition(status: &str, verb: &str) -> Error {
 /// More would be given back than was captured.
 pub fn refund_exceeds_captured(refundable: Money) -> Error {
     let left = json!({"refundable": {"amount": refundable.amount, "currency": refundable.currency.as_str()}});
-    Error::refused("refund_exceeds_captured", format!("at most {refundable} can be given back")).param("amount").details(left)
+    Error::refused("refund_exceeds_captured", format!("at most {refundable} can be given back"))
+        .param("amount")
+        .details(left)
 }
 
 /// An idempotency id that came before with other content.
@@ -167,4 +175,32 @@ pub fn idempotency_key_required() -> Error {
 /// A cursor that this list did not give.
 pub fn bad_cursor() -> Error {
     Error::invalid("bad_cursor", "the cursor is not one this list gave; leave it out to start anew").param("cursor")
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn every_code_stands_in_the_readme_with_its_kind() {
+        let readme = include_str!("../README.md");
+        let source = include_str!("error.rs");
+        let mut codes = 0;
+        for kind in
+            ["invalid", "unauthenticated", "forbidden", "not_found", "conflict", "refused", "unavailable", "internal"]
+        {
+            for call in source.split(&format!("Error::{kind}(")).skip(1) {
+                // The code is the first argument: a text, or the name of the constant above.
+                let code = match call.strip_prefix('"') {
+                    Some(rest) => rest.split('"').next(),
+                    None => call.starts_with("ILLEGAL_TRANSITION").then_some(super::ILLEGAL_TRANSITION),
+                };
+                let Some(code) = code else { continue };
+                codes += 1;
+                assert!(
+                    readme.contains(&format!("| `{code}` | {kind} |")),
+                    "`{code}` ({kind}) is missing in README.md"
+                );
+            }
+        }
+        assert!(codes >= 25, "{codes}");
+    }
 }

@@ -50,7 +50,11 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
 ///
 /// # Errors
 /// A setting that cannot work.
-pub fn parts(ctx: Context, config: config::Config, provider: Arc<dyn Provider>) -> anyhow::Result<(Arc<app::App>, Parts)> {
+pub fn parts(
+    ctx: Context,
+    config: config::Config,
+    provider: Arc<dyn Provider>,
+) -> anyhow::Result<(Arc<app::App>, Parts)> {
     let db = ctx.db();
     let app = Arc::new(app::App::new(ctx, config, db, provider)?);
     let mut parts = Parts::new(Routes::new(PaymentServiceServer::new(rpc::Rpc::new(app.clone()))));

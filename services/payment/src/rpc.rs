@@ -66,7 +66,10 @@ impl PaymentService for Rpc {
         })
     }
 
-    async fn close_order_payments(&self, request: Request<CloseOrderPaymentsRequest>) -> Answer<CloseOrderPaymentsResponse> {
+    async fn close_order_payments(
+        &self,
+        request: Request<CloseOrderPaymentsRequest>,
+    ) -> Answer<CloseOrderPaymentsResponse> {
         let request = request.into_inner();
         answer(self.0.close(&request.order_id, &request.reason).await, |closed| CloseOrderPaymentsResponse {
             unknown: closed.unknown,
@@ -96,12 +99,17 @@ impl PaymentService for Rpc {
         })
     }
 
-    async fn admin_list_payments(&self, request: Request<AdminListPaymentsRequest>) -> Answer<AdminListPaymentsResponse> {
+    async fn admin_list_payments(
+        &self,
+        request: Request<AdminListPaymentsRequest>,
+    ) -> Answer<AdminListPaymentsResponse> {
         let r = request.into_inner();
-        answer(self.0.list(&r.status, r.order_id, r.limit, &r.cursor, r.count).await, |page| AdminListPaymentsResponse {
-            payments: page.rows.into_iter().map(payment_message).collect(),
-            next_cursor: page.next_cursor,
-            count: page.count,
+        answer(self.0.list(&r.status, r.order_id, r.limit, &r.cursor, r.count).await, |page| {
+            AdminListPaymentsResponse {
+                payments: page.rows.into_iter().map(payment_message).collect(),
+                next_cursor: page.next_cursor,
+                count: page.count,
+            }
         })
     }
 
@@ -121,7 +129,10 @@ impl PaymentService for Rpc {
         })
     }
 
-    async fn list_ledger_entries(&self, request: Request<ListLedgerEntriesRequest>) -> Answer<ListLedgerEntriesResponse> {
+    async fn list_ledger_entries(
+        &self,
+        request: Request<ListLedgerEntriesRequest>,
+    ) -> Answer<ListLedgerEntriesResponse> {
         let r = request.into_inner();
         answer(self.0.entries(r.account, r.order_id, r.limit, &r.cursor).await, |page| ListLedgerEntriesResponse {
             entries: page.rows.into_iter().map(entry_message).collect(),
@@ -145,7 +156,9 @@ impl PaymentService for Rpc {
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Answer<RunChecksResponse> {
         let check = |v: checks::Verdict| Check { name: v.name.to_owned(), ok: v.ok, detail: v.detail };
-        answer(checks::run(&self.0).await, |verdicts| RunChecksResponse { checks: verdicts.into_iter().map(check).collect() })
+        answer(checks::run(&self.0).await, |verdicts| RunChecksResponse {
+            checks: verdicts.into_iter().map(check).collect(),
+        })
     }
 }
 
@@ -160,7 +173,7 @@ fn required_money(money: Option<MoneyMessage>) -> Result<Money> {
 fn refund_request(r: RefundOrderRequest) -> Result<RefundRequest> {
     let line = |line: pb::RefundLine| {
         let amount = optional_money(line.amount)?;
-        Ok(domain::RefundLine { sku_id: line.sku_id, code: line.code, quantity: line.quantity, amount })
+        Ok(domain::RefundLine { sku_id: line.sku_id, code: line.code, quantity: line.quantity, amount, row: line.row })
     };
     Ok(RefundRequest {
         id: r.refund_id,
@@ -220,6 +233,7 @@ fn refund_message(r: domain::Refund) -> pb::Refund {
         code: line.code,
         quantity: line.quantity,
         amount: line.amount.map(Into::into),
+        row: line.row,
     };
     pb::Refund {
         id: r.id,

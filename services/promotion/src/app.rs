@@ -58,7 +58,8 @@ impl App {
         let sku_ids: BTreeSet<&str> = wanted.iter().map(|want| want.sku_id.as_str()).collect();
         let sku_ids = sku_ids.into_iter().map(str::to_owned).collect();
         let listings = listing::fetch(self.catalog.clone(), sku_ids).await?;
-        let quote = domain::quote(&wanted, &listings, |currency| self.shipping.get(&currency).copied().unwrap_or_default())?;
+        let quote =
+            domain::quote(&wanted, &listings, |currency| self.shipping.get(&currency).copied().unwrap_or_default())?;
         Ok((quote, self.ctx.now() + self.quote_lifetime_micros))
     }
 }

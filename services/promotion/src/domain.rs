@@ -192,7 +192,11 @@ pub fn quote(
     let discount = Money::zero(currency);
     let shipping = shipping(currency).fee(subtotal);
     let tax = Money::zero(currency);
-    let total = subtotal.sub(discount).and_then(|sum| sum.add(shipping)).and_then(|sum| sum.add(tax)).map_err(|_| Refusal::Overflow)?;
+    let total = subtotal
+        .sub(discount)
+        .and_then(|sum| sum.add(shipping))
+        .and_then(|sum| sum.add(tax))
+        .map_err(|_| Refusal::Overflow)?;
     Ok(Quote { lines, subtotal, discount, shipping, tax, total, discounts: Vec::new() })
 }
 
@@ -202,11 +206,19 @@ fn price(want: &Wanted, listing: &Listing) -> Result<Priced, Refusal> {
         None => (listing.price, listing.price.mul(want.quantity).map_err(|_| Refusal::Overflow)?, 0),
         Some(nanos) => {
             let (unit_price, _) = Money::from_nanos(nanos, 1, currency).map_err(|_| Refusal::Overflow)?;
-            let (line_total, rounding) = Money::from_nanos(nanos, want.quantity, currency).map_err(|_| Refusal::Overflow)?;
+            let (line_total, rounding) =
+                Money::from_nanos(nanos, want.quantity, currency).map_err(|_| Refusal::Overflow)?;
             (unit_price, line_total, rounding)
         }
     };
-    Ok(Priced { wanted: want.clone(), listing: listing.clone(), unit_price, discounts: Vec::new(), line_total, rounding_nanos })
+    Ok(Priced {
+        wanted: want.clone(),
+        listing: listing.clone(),
+        unit_price,
+        discounts: Vec::new(),
+        line_total,
+        rounding_nanos,
+    })
 }
 
 #[cfg(test)]

@@ -98,7 +98,11 @@ fn basket() -> impl Strategy<Value = (Vec<i64>, Vec<Wanted>)> {
         let lines = prop::collection::vec(line, 1..40).prop_map(|lines| {
             lines
                 .into_iter()
-                .map(|(sku, quantity, agreed_unit_nanos)| Wanted { sku_id: format!("sku_{sku}"), quantity, agreed_unit_nanos })
+                .map(|(sku, quantity, agreed_unit_nanos)| Wanted {
+                    sku_id: format!("sku_{sku}"),
+                    quantity,
+                    agreed_unit_nanos,
+                })
                 .collect()
         });
         (prices, lines)

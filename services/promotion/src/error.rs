@@ -21,7 +21,8 @@ impl From<Refusal> for Error {
                 Error::not_found("sku_unknown", "there is no such product").param(format!("lines[{line}].sku_id"))
             }
             Refusal::NotSellable { line } => {
-                Error::conflict("not_sellable", "this product is not for sale at the moment").param(format!("lines[{line}].sku_id"))
+                Error::conflict("not_sellable", "this product is not for sale at the moment")
+                    .param(format!("lines[{line}].sku_id"))
             }
             Refusal::MixedCurrencies { line } => {
                 Error::refused("mixed_currencies", "all lines of an order must be priced in one currency")

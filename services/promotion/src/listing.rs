@@ -13,8 +13,12 @@ use crate::domain::Listing;
 ///
 /// # Errors
 /// What the catalog answers; `Unavailable` when it is away.
-pub(crate) async fn fetch(mut catalog: CatalogServiceClient<ServiceChannel>, sku_ids: Vec<String>) -> Result<BTreeMap<String, Listing>> {
-    let answer = catalog.batch_get_skus(BatchGetSkusRequest { sku_ids }).await.map_err(mallard_rpc::error)?.into_inner();
+pub(crate) async fn fetch(
+    mut catalog: CatalogServiceClient<ServiceChannel>,
+    sku_ids: Vec<String>,
+) -> Result<BTreeMap<String, Listing>> {
+    let answer =
+        catalog.batch_get_skus(BatchGetSkusRequest { sku_ids }).await.map_err(mallard_rpc::error)?.into_inner();
     answer.skus.into_iter().map(listing).collect()
 }
 

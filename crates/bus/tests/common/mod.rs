@@ -33,7 +33,7 @@ pub fn migrations() -> Vec<Migration> {
     [mallard_bus::MIGRATIONS, LEASE_MIGRATIONS, &[EFFECTS]].concat()
 }
 
-/// How a handler treats the events of a key.
+/// How a handler treats an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Mode {
     Away,
@@ -56,7 +56,7 @@ impl Handler for Ledger {
     async fn handle(&self, tx: &Tx, event: &Envelope) -> Result<()> {
         self.calls.lock().push(mallard_rpc::current());
         tx.execute("INSERT INTO effects (event_id, event_key) VALUES (?, ?)", params![&event.id, &event.key]).await?;
-        let mode = self.modes.lock().get(&event.key).copied();
+        let mode = [&event.id, &event.key].into_iter().find_map(|name| self.modes.lock().get(name).copied());
         match mode {
             None => Ok(()),
             Some(Mode::Away) => Err(Error::unavailable("ledger_away", "the ledger is away")),
@@ -87,12 +87,13 @@ impl Subscriber {
         rows.iter().map(|row| row.get(0).unwrap()).collect()
     }
 
-    pub fn set(&self, key: &str, mode: Mode) {
-        self.ledger.modes.lock().insert(key.to_owned(), mode);
+    /// Sets how events of this key, or the event of this id, are treated.
+    pub fn set(&self, name: &str, mode: Mode) {
+        self.ledger.modes.lock().insert(name.to_owned(), mode);
     }
 
-    pub fn heal(&self, key: &str) {
-        self.ledger.modes.lock().remove(key);
+    pub fn heal(&self, name: &str) {
+        self.ledger.modes.lock().remove(name);
     }
 
     pub async fn checks(&self, now: Micros) -> BTreeMap<String, bool> {
@@ -105,7 +106,6 @@ pub fn ok_by_name(checks: Vec<Check>) -> BTreeMap<String, bool> {
 }
 
 pub struct World {
-    pub disk: MemoryDisk,
     pub channels: Channels,
     pub bus: Bus,
     pub clock: Clock,
@@ -121,7 +121,11 @@ pub fn clock() -> Clock {
 }
 
 pub async fn open(disk: &MemoryDisk, service: &'static str) -> Db {
-    Db::open(&DbConfig::Memory(disk.clone()), service, &migrations()).await.unwrap()
+    open_on(&DbConfig::Memory(disk.clone()), service).await
+}
+
+pub async fn open_on(config: &DbConfig, service: &'static str) -> Db {
+    Db::open(config, service, &migrations()).await.unwrap()
 }
 
 impl World {
@@ -130,14 +134,18 @@ impl World {
     }
 
     pub async fn on(disk: MemoryDisk, names: &[&'static str], switches: Switches) -> World {
+        World::on_config(&DbConfig::Memory(disk), names, switches).await
+    }
+
+    pub async fn on_config(config: &DbConfig, names: &[&'static str], switches: Switches) -> World {
         let channels = Channels::default();
         let clock = clock();
         let subscriptions = names.iter().map(|name| (*name, vec![PLACED, PAID])).collect();
         let bus = Bus::new(channels.clone(), subscriptions, Arc::clone(&clock)).with_switches(switches);
-        let db = open(&disk, "order").await;
-        let mut world = World { disk, channels, bus, clock, db, subscribers: Vec::new(), relay: None };
+        let db = open_on(config, "order").await;
+        let mut world = World { channels, bus, clock, db, subscribers: Vec::new(), relay: None };
         for name in names {
-            let db = open(&world.disk, name).await;
+            let db = open_on(config, name).await;
             let subscriber = Subscriber { name, db, ledger: Arc::default() };
             world.mount(&subscriber);
             world.subscribers.push(subscriber);

@@ -8,6 +8,7 @@ use futures_util::future::poll_fn;
 use super::Texts;
 use super::conn::Conn;
 use super::types::Failure;
+use crate::exec;
 use crate::shared::Shared;
 use crate::unit::Unit;
 
@@ -33,6 +34,7 @@ pub(super) async fn apply(conn: Conn, texts: &Texts, shared: &Shared, unit: &Uni
     }
     let mut prepared = Vec::with_capacity(unit.len());
     for statement in &unit.statements {
+        exec::check_portable(statement.sql.as_str()).map_err(Failure::from)?;
         let numbered = texts.numbered(&statement.sql);
         prepared.push(conn.prepare(&numbered, &statement.sql, &statement.params).await?);
     }

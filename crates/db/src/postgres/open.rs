@@ -69,7 +69,7 @@ async fn migrate_on(client: &Client, schema: &str, migrations: &[Migration]) -> 
     let lock = migrate::fnv1a(format!("mallard:{schema}").as_bytes()).cast_signed();
     let run = |sql: String| async move { client.batch_execute(&sql).await.map_err(|e| Failure::from(e).error) };
     run(format!("SET lock_timeout = {MIGRATION_LOCK_TIMEOUT_MS}; SET statement_timeout = 0")).await?;
-    // Held until the connection ends. Schemas of all services are made under it, one name after the other.
+    // Held until the connection ends.
     run(format!("SELECT pg_advisory_lock({lock})")).await?;
     let known = client.query_opt("SELECT 1 FROM pg_namespace WHERE nspname = $1", &[&schema]).await;
     if known.map_err(|e| Failure::from(e).error)?.is_none() {

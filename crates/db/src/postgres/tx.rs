@@ -10,7 +10,7 @@ use super::conn::Conn;
 use super::types::Failure;
 use crate::shared::Shared;
 use crate::unit::Text;
-use crate::{Error, Row, Value};
+use crate::{Error, Row, Value, exec};
 
 pub(crate) struct PgTx {
     state: Mutex<State>,
@@ -45,6 +45,7 @@ impl PgTx {
     }
 
     pub(crate) async fn query(&self, sql: &Text, params: &[Value]) -> Result<Vec<Row>, Error> {
+        exec::check_portable(sql.as_str())?;
         let conn = self.conn()?;
         let run = async {
             let prepared = conn.prepare(&self.texts.numbered(sql), sql, params).await?;
@@ -54,6 +55,7 @@ impl PgTx {
     }
 
     pub(crate) async fn execute(&self, sql: &Text, params: &[Value]) -> Result<u64, Error> {
+        exec::check_portable(sql.as_str())?;
         let conn = self.conn()?;
         let run = async {
             let prepared = conn.prepare(&self.texts.numbered(sql), sql, params).await?;

@@ -5,22 +5,19 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Checkpoints;
-use super::open_connection;
+use super::{BatchLimits, open_connection};
 use crate::error::panic_text;
 use crate::faults::Faults;
 use crate::local::{self, Answer, Ran};
 use crate::shared::Shared;
 use crate::unit::Unit;
 use crate::{Error, Migration, Tx, UnitError, exec};
-
-/// A batch takes no further jobs after this time, so that slow closures do not hold back the answers of quick ones.
-const BATCH_TIME_MAX: Duration = Duration::from_millis(5);
 
 pub(super) enum Message {
     Job(Box<dyn Job>),
@@ -36,8 +33,8 @@ pub(super) trait Job: Send {
 
     fn run(self: Box<Self>, conn: &Rc<Connection>, shared: &Shared) -> Finished;
 
-    /// Answers that it was not run.
-    fn refuse(self: Box<Self>, error: Error);
+    /// Answers without having run.
+    fn refuse(self: Box<Self>, fate: Fate);
 }
 
 /// A transaction that has run and waits for the commit.
@@ -49,7 +46,7 @@ pub(super) struct Finished {
 
 /// What became of a batch.
 #[derive(Clone)]
-enum Fate {
+pub(super) enum Fate {
     Committed,
     Failed(Error),
     Crashed,
@@ -87,8 +84,8 @@ where
         finished(ran, self.reply)
     }
 
-    fn refuse(self: Box<Self>, error: Error) {
-        let _ = self.reply.send(Answer::Done(Err(E::from(error))));
+    fn refuse(self: Box<Self>, fate: Fate) {
+        (finished(Ran::not_run(), self.reply).reply)(fate);
     }
 }
 
@@ -105,8 +102,8 @@ impl Job for UnitJob {
         finished(local::run_unit(conn, shared, &self.unit), self.reply)
     }
 
-    fn refuse(self: Box<Self>, error: Error) {
-        let _ = self.reply.send(Answer::Done(Err(error.into())));
+    fn refuse(self: Box<Self>, fate: Fate) {
+        (finished(Ran::not_run(), self.reply).reply)(fate);
     }
 }
 
@@ -133,7 +130,7 @@ pub(super) struct Writer {
     pub(super) synchronous_full: bool,
     pub(super) shared: Arc<Shared>,
     pub(super) faults: Arc<Faults>,
-    pub(super) batch_jobs_max: usize,
+    pub(super) limits: BatchLimits,
 }
 
 /// The jobs of one commit, so far.
@@ -182,7 +179,7 @@ impl Writer {
             });
             checkpoints.after_commit(&conn, self.shared.service, self.shared.statements() - before);
         }
-        drop(checkpoints);
+        checkpoints.stop();
         drop(conn);
         if let Some(stop) = stop {
             let _ = stop.send(());
@@ -194,7 +191,7 @@ impl Writer {
         // The side thread makes the checkpoints; the automatic one is a net for when it cannot.
         let pragmas = format!(
             "PRAGMA journal_mode = WAL; PRAGMA synchronous = {synchronous}; PRAGMA fullfsync = ON; PRAGMA cache_size = -8192; \
-             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 50000; PRAGMA journal_size_limit = 67108864;"
+             PRAGMA temp_store = MEMORY; PRAGMA wal_autocheckpoint = 50000; PRAGMA journal_size_limit = 33554432;"
         );
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE;
         let conn = open_connection(&self.path, flags, &pragmas)?;
@@ -211,8 +208,12 @@ impl Writer {
         first: Box<dyn Job>,
         queue: &mut mpsc::Receiver<Message>,
     ) -> Option<oneshot::Sender<()>> {
+        if self.faults.is_crashed() {
+            first.refuse(Fate::Crashed);
+            return None;
+        }
         if let Err(error) = exec::control(conn, "BEGIN IMMEDIATE") {
-            first.refuse(error);
+            first.refuse(Fate::Failed(error));
             return None;
         }
         let mut batch = Batch::default();
@@ -246,7 +247,7 @@ impl Writer {
             if !job.is_abandoned() {
                 self.run_job(conn, job, batch)?;
             }
-            if batch.jobs.len() >= self.batch_jobs_max || started.elapsed() >= BATCH_TIME_MAX {
+            if batch.jobs.len() >= self.limits.jobs_max || started.elapsed() >= self.limits.time_max {
                 return Ok(());
             }
             job = match queue.try_recv() {
@@ -263,7 +264,7 @@ impl Writer {
     fn run_job(&self, conn: &Rc<Connection>, job: Box<dyn Job>, batch: &mut Batch) -> Result<(), Error> {
         let name = job.name();
         if let Err(error) = exec::control(conn, "SAVEPOINT job") {
-            job.refuse(error.clone());
+            job.refuse(Fate::Failed(error.clone()));
             return Err(error);
         }
         let finished = job.run(conn, &self.shared);

@@ -102,6 +102,8 @@ pub async fn other_constraints_are_told_apart(fixture: Fixture) {
     assert!(matches!(null, Err(Error::Constraint(_))), "{null:?}");
     let text = db.tx("t.text", |tx| async move { tx.execute(ADD_STOCK, params!["x", "many"]).await }).await;
     assert!(text.is_err(), "a text does not go into a number column: {text:?}");
+    let alone = db.query("SELECT sku FROM stock FOR UPDATE", vec![]).await;
+    assert!(matches!(&alone, Err(Error::Sql(text)) if text.contains("not portable")), "{alone:?}");
     let bad = db.query("SELECT nothing FROM nowhere", vec![]).await;
     assert!(matches!(bad, Err(Error::Sql(_))), "{bad:?}");
 }

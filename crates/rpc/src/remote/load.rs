@@ -9,6 +9,8 @@ use tokio::time::Instant;
 
 /// Time in which an old answer time loses weight to 1/e, in seconds.
 const DECAY_SECONDS: f64 = 10.0;
+/// Slowest an endpoint not met yet is taken to be, in microseconds: better than one that fails.
+const UNKNOWN_US_MAX: f64 = 1_000_000.0;
 /// Answer time a failure counts as, in microseconds: an endpoint that fails fast must not look fast.
 const FAILURE_US: f64 = 5_000_000.0;
 
@@ -32,13 +34,12 @@ impl Load {
     }
 
     /// Tells whether one more call costs less here than at `other`. An endpoint not met yet is taken to be as fast as
-    /// the other one: assumed slow it would starve, assumed fast it would be flooded.
+    /// the other one, a second at most: assumed slow it would starve, assumed fast it would be flooded.
     pub(crate) fn is_less(&self, other: &Load, now: Instant) -> bool {
         let (pending, other_pending) = (self.pending(), other.pending());
-        match (self.average_us(now), other.average_us(now)) {
-            (Some(us), Some(other_us)) => us * pending < other_us * other_pending,
-            _ => pending < other_pending,
-        }
+        let (us, other_us) = (self.average_us(now), other.average_us(now));
+        let assumed = us.or(other_us).unwrap_or(UNKNOWN_US_MAX).min(UNKNOWN_US_MAX);
+        us.unwrap_or(assumed) * pending < other_us.unwrap_or(assumed) * other_pending
     }
 
     /// Returns the calls under way with one more, never 0.
@@ -134,6 +135,8 @@ mod tests {
         assert!(!new.is_less(&fast, now) && !fast.is_less(&new, now));
         let _call = new.begin();
         assert!(fast.is_less(&new, now));
+        fast.observe(now, MS, true);
+        assert!(new.is_less(&fast, now), "even busy it is better than one that fails");
     }
 
     #[test]

@@ -51,6 +51,7 @@ where
 }
 
 /// Makes the routes of a service that answers with what it is sent.
+#[allow(dead_code, reason = "not every test needs it")]
 pub fn echo() -> Routes {
     routes(|request| async move { Ok(request.into_inner()) })
 }

@@ -7,14 +7,16 @@ pub(super) fn draw(stage: Stage, shadow: i32, seed: &str) -> String {
     let seed = hash(seed) >> 7;
     let shapes: &[&str] = match stage {
         Stage::Table => &TABLE_SHAPES,
-        Stage::Wall => &WALL_SHAPES,
+        Stage::Wall | Stage::Part => &WALL_SHAPES,
     };
     // The remainder is below the length.
     let shape = shapes[(seed % shapes.len() as u64) as usize];
     let sparks = SPARKS[((seed >> 9) % SPARKS.len() as u64) as usize];
     let mut room = format!(r#"<rect width="800" height="800" fill="{{1}}"/>{shape}{sparks}"#);
     if stage == Stage::Table {
-        room.push_str(r#"<rect y="612" width="800" height="188" fill="{3}"/><rect y="612" width="800" height="8" fill="{4}"/>"#);
+        room.push_str(
+            r#"<rect y="612" width="800" height="188" fill="{3}"/><rect y="612" width="800" height="8" fill="{4}"/>"#,
+        );
         if shadow > 0 {
             room.push_str(&format!(r#"<ellipse cx="410" cy="654" rx="{shadow}" ry="20" fill="{{5}}" opacity=".55"/>"#));
         }

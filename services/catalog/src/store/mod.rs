@@ -31,11 +31,6 @@ impl Store {
     pub fn new(db: Db) -> Store {
         Store { db }
     }
-
-    /// Tells whether other processes may write the same rows.
-    pub fn is_shared(&self) -> bool {
-        self.db.is_shared()
-    }
 }
 
 /// Makes `prefix (?, ?), (?, ?)` for this many rows.

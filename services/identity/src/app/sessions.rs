@@ -165,7 +165,9 @@ impl App {
     pub async fn revoke_session(&self, id: String) -> Result<()> {
         self.tx("identity.revoke_session", (caller_id()?, id), |work, (user_id, id)| async move {
             match store::session(&work.tx, &id).await? {
-                Some(session) if session.user_id == user_id && session.is_live(work.now) => work.revoke(&user_id, &[id]).await,
+                Some(session) if session.user_id == user_id && session.is_live(work.now) => {
+                    work.revoke(&user_id, &[id]).await
+                }
                 Some(session) if session.user_id == user_id => Ok(()),
                 _ => Err(Refusal::SessionNotFound.into()),
             }

@@ -46,9 +46,11 @@ impl App {
                 break;
             }
         }
-        self.tx("identity.sweep", (), |work, ()| async move {
-            store::remove_expired_revocations(&work.tx, work.now).await
-        })
+        self.tx(
+            "identity.sweep",
+            (),
+            |work, ()| async move { store::remove_expired_revocations(&work.tx, work.now).await },
+        )
         .await?;
         Ok(swept)
     }

@@ -152,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_change_touches_only_what_it_names() {
-        let moved = place().with(PlaceChange { street: Some("Short Lane 2".into()), ..PlaceChange::default() }).unwrap();
+        let moved =
+            place().with(PlaceChange { street: Some("Short Lane 2".into()), ..PlaceChange::default() }).unwrap();
         assert_eq!(moved, Place { street: "Short Lane 2".into(), ..place() });
     }
 

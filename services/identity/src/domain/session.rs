@@ -38,7 +38,15 @@ impl Session {
     /// Opens a session.
     pub fn open(id: String, user_id: String, user_agent: &str, now: Micros, lifetime: Micros) -> Session {
         let user_agent = user_agent.chars().filter(|c| !c.is_control()).take(USER_AGENT_CHARS_MAX).collect();
-        Session { id, user_id, user_agent, created_at: now, last_used_at: now, expires_at: now.saturating_add(lifetime), revoked_at: None }
+        Session {
+            id,
+            user_id,
+            user_agent,
+            created_at: now,
+            last_used_at: now,
+            expires_at: now.saturating_add(lifetime),
+            revoked_at: None,
+        }
     }
 
     /// Tells whether the session stands at this time.

@@ -35,7 +35,10 @@ impl Role {
     }
 
     fn parse(name: &str) -> Result<Role, Refusal> {
-        [Role::Admin, Role::Seller, Role::User].into_iter().find(|role| role.as_str() == name).ok_or(Refusal::RoleUnknown)
+        [Role::Admin, Role::Seller, Role::User]
+            .into_iter()
+            .find(|role| role.as_str() == name)
+            .ok_or(Refusal::RoleUnknown)
     }
 }
 
@@ -364,7 +367,13 @@ mod tests {
 
     fn user() -> User {
         let profile = Profile::new("Mei Lin".into(), String::new()).unwrap();
-        User::new("usr_1".into(), Email::parse("mei@example.com").unwrap(), profile, Some(PasswordHash("h".into())), 100)
+        User::new(
+            "usr_1".into(),
+            Email::parse("mei@example.com").unwrap(),
+            profile,
+            Some(PasswordHash("h".into())),
+            100,
+        )
     }
 
     fn ban(level: BanLevel, until: Option<Micros>) -> Ban {
@@ -430,7 +439,10 @@ mod tests {
         let mut user = user();
         user.impose(ban(BanLevel::Buy, None), 105);
         user.delete(110);
-        assert_eq!((&user.email, &user.password_hash, user.profile.name.as_str(), &user.ban), (&None, &None, "", &None));
+        assert_eq!(
+            (&user.email, &user.password_hash, user.profile.name.as_str(), &user.ban),
+            (&None, &None, "", &None)
+        );
         assert_eq!(user.status(110), Status::Deleted);
         assert_eq!(user.admit(110), Err(Refusal::CredentialsInvalid));
     }

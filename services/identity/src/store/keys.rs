@@ -43,7 +43,8 @@ pub async fn keys(from: &impl Read, retired_after: Micros) -> Result<Vec<StoredK
     let mut keys = Vec::new();
     for row in from.rows(sql, params![retired_after, KEYS_READ_MAX]).await? {
         let secret: Vec<u8> = row.get(1)?;
-        let secret = secret.try_into().map_err(|_| Error::internal("broken_row", "something went wrong on our side"))?;
+        let secret =
+            secret.try_into().map_err(|_| Error::internal("broken_row", "something went wrong on our side"))?;
         keys.push(StoredKey { kid: row.get(0)?, secret, created_at: row.get(2)?, retired_at: row.get(3)? });
     }
     Ok(keys)

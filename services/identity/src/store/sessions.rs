@@ -98,7 +98,8 @@ pub async fn surplus_sessions(tx: &Tx, user_id: &str, now: Micros, keep: u32) ->
 pub async fn revoke_sessions(tx: &Tx, ids: &[String], now: Micros, until: Micros) -> Result<()> {
     let (places, mut values) = list(ids.iter().map(String::as_str));
     values.insert(0, now.into());
-    tx.execute_dyn(format!("UPDATE sessions SET revoked_at = ? WHERE revoked_at IS NULL AND id IN {places}"), values).await?;
+    tx.execute_dyn(format!("UPDATE sessions SET revoked_at = ? WHERE revoked_at IS NULL AND id IN {places}"), values)
+        .await?;
     // The counter's row is locked until this transaction ends, so numbers grow in commit order and a reader who has seen
     // one has seen all before it. A generated key would not promise that.
     tx.execute("UPDATE counters SET value = value + ? WHERE name = 'revocations'", params![ids.len() as i64]).await?;

@@ -1,13 +1,8 @@
 //! Registering, the profile, deletion, accounts made by the mall.
 
-use std::sync::Arc;
-
-use mallard_db::MemoryDisk;
 use mallard_proto::identity::v1::*;
 use mallard_rpc::Call;
-use mallard_runtime::Storage;
 use mallard_types::Result;
-use tokio::task::JoinSet;
 
 use crate::support::*;
 
@@ -78,35 +73,6 @@ async fn an_email_in_another_letter_case_is_taken() {
     assert_eq!(shop.count("SELECT COUNT(*) FROM sessions").await, 1);
 }
 
-async fn race_to_register(storage: Storage) {
-    let shop = Arc::new(Shop::open_with(settings(storage, &[])).await);
-    let mut runners = JoinSet::new();
-    for i in 0..20 {
-        let shop = shop.clone();
-        let email: String =
-            "mei.lin@example.com".chars().enumerate().map(|(j, c)| if (i >> (j % 5)) & 1 == 1 { c.to_ascii_uppercase() } else { c }).collect();
-        runners.spawn(async move { shop.try_register(&email, PASSWORD, None).await });
-    }
-    let results = runners.join_all().await;
-    assert_eq!(results.iter().filter(|result| result.is_ok()).count(), 1);
-    for error in results.into_iter().filter_map(Result::err) {
-        assert_eq!(error.code, "email_taken");
-    }
-    assert_eq!(shop.count("SELECT COUNT(*) FROM users").await, 1);
-    assert_eq!(shop.broken_books().await, [""; 0]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn twenty_registrations_of_one_email_make_one_user() {
-    race_to_register(Storage::Memory(MemoryDisk::new())).await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn twenty_registrations_on_four_threads_make_one_user() {
-    let folder = tempfile::tempdir().unwrap();
-    race_to_register(Storage::Folder(folder.path().to_owned())).await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_profile_changes_only_over_the_version_that_was_read() {
     let shop = Shop::open().await;
@@ -138,7 +104,12 @@ async fn nobody_is_nobodys_user() {
 async fn a_deleted_user_leaves_nothing_personal_and_cannot_sign_in() {
     let shop = Shop::open().await;
     let mei = shop.register("mei@example.com").await;
-    let address = CreateAddressRequest { name: "Mei Lin".into(), country: "CN".into(), street: "Long Lane 1".into(), ..Default::default() };
+    let address = CreateAddressRequest {
+        name: "Mei Lin".into(),
+        country: "CN".into(),
+        street: "Long Lane 1".into(),
+        ..Default::default()
+    };
     shop.create_address(&mei, address).await.unwrap();
 
     shop.delete_me(&mei).await.unwrap();
@@ -150,7 +121,8 @@ async fn a_deleted_user_leaves_nothing_personal_and_cannot_sign_in() {
     assert_eq!(code(shop.me(&mei).await), "user_not_found");
     assert_eq!(shop.count("SELECT COUNT(*) FROM addresses").await, 0);
     let request = AdminGetUserRequest { id: mei.id() };
-    let left = shop.call(&system(), |mut c| async move { c.admin_get_user(request).await }).await.unwrap().user.unwrap();
+    let left =
+        shop.call(&system(), |mut c| async move { c.admin_get_user(request).await }).await.unwrap().user.unwrap();
     assert_eq!((left.email.as_str(), left.name.as_str(), left.status()), ("", "", UserStatus::Deleted));
     assert_eq!(shop.count("SELECT COUNT(*) FROM users WHERE password_hash IS NOT NULL").await, 0);
 
@@ -162,9 +134,11 @@ async fn a_deleted_user_leaves_nothing_personal_and_cannot_sign_in() {
 #[tokio::test(start_paused = true)]
 async fn an_account_made_by_the_mall_is_made_once() {
     let shop = Shop::open().await;
-    let request = CreateUserRequest { email: "Sam@Example.com".into(), roles: vec!["seller".into()], ..Default::default() };
+    let request =
+        CreateUserRequest { email: "Sam@Example.com".into(), roles: vec!["seller".into()], ..Default::default() };
     let first = create_user(&shop, &system(), request.clone()).await.unwrap();
-    let second = create_user(&shop, &system(), CreateUserRequest { roles: vec!["admin".into()], ..request }).await.unwrap();
+    let second =
+        create_user(&shop, &system(), CreateUserRequest { roles: vec!["admin".into()], ..request }).await.unwrap();
     assert!(first.created && !second.created);
     assert_eq!(first.user, second.user);
     let sam = first.user.unwrap();
@@ -193,7 +167,8 @@ async fn an_imported_seller_keeps_its_seller_id() {
 async fn only_operators_and_the_mall_make_accounts() {
     let shop = Shop::open().await;
     let mei = shop.register("mei@example.com").await;
-    let request = || CreateUserRequest { email: "eve@example.com".into(), roles: vec!["admin".into()], ..Default::default() };
+    let request =
+        || CreateUserRequest { email: "eve@example.com".into(), roles: vec!["admin".into()], ..Default::default() };
     for call in [&Call::default(), &mei.call] {
         assert_eq!(code(create_user(&shop, call, request()).await), "admin_only");
     }

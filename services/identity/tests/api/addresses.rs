@@ -47,8 +47,14 @@ async fn an_address_survives_the_round_trip_to_the_letter() {
     let read = get(&shop, &mei, &made.id).await.unwrap();
     assert_eq!(read, made);
     let sent = lane(1);
-    assert_eq!((read.name, read.phone, read.country, read.province), (sent.name, sent.phone, sent.country, sent.province));
-    assert_eq!((read.city, read.district, read.street, read.postal_code), (sent.city, sent.district, sent.street, "01234".into()));
+    assert_eq!(
+        (read.name, read.phone, read.country, read.province),
+        (sent.name, sent.phone, sent.country, sent.province)
+    );
+    assert_eq!(
+        (read.city, read.district, read.street, read.postal_code),
+        (sent.city, sent.district, sent.street, "01234".into())
+    );
     assert_eq!(shop.addresses(&mei, 0, "").await.unwrap().addresses, [made]);
 }
 
@@ -58,12 +64,12 @@ async fn there_is_one_default_and_the_first_address_is_it() {
     let mei = shop.register("mei@example.com").await;
     let first = shop.create_address(&mei, lane(1)).await.unwrap();
     let second = shop.create_address(&mei, lane(2)).await.unwrap();
-    assert_eq!(defaults(&shop, &mei).await, [first.id.clone()]);
+    assert_eq!(defaults(&shop, &mei).await, [first.id.as_str()]);
     let third = shop.create_address(&mei, CreateAddressRequest { is_default: true, ..lane(3) }).await.unwrap();
     assert_eq!(defaults(&shop, &mei).await, [third.id]);
     let chosen = UpdateAddressRequest { id: second.id.clone(), is_default: Some(true), ..Default::default() };
     update(&shop, &mei, chosen).await.unwrap();
-    assert_eq!(defaults(&shop, &mei).await, [second.id.clone()]);
+    assert_eq!(defaults(&shop, &mei).await, [second.id.as_str()]);
     let moved = UpdateAddressRequest { id: second.id.clone(), city: Some("上海".into()), ..Default::default() };
     assert!(update(&shop, &mei, moved).await.unwrap().is_default, "a change of city does not touch the mark");
     delete(&shop, &mei, &second.id).await.unwrap();
@@ -75,7 +81,8 @@ async fn a_change_touches_only_what_it_names_and_cannot_break_an_address() {
     let shop = Shop::open().await;
     let mei = shop.register("mei@example.com").await;
     let made = shop.create_address(&mei, lane(1)).await.unwrap();
-    let request = UpdateAddressRequest { id: made.id.clone(), street: Some("Short Lane 2".into()), ..Default::default() };
+    let request =
+        UpdateAddressRequest { id: made.id.clone(), street: Some("Short Lane 2".into()), ..Default::default() };
     let changed = update(&shop, &mei, request).await.unwrap();
     let expected = BookAddress { street: "Short Lane 2".into(), updated_at: changed.updated_at, ..made.clone() };
     assert_eq!(changed, expected);
@@ -95,7 +102,12 @@ async fn somebody_elses_address_does_not_exist() {
     let foreign = get(&shop, &eve, &hers.id).await.unwrap_err();
     assert_eq!(seen(&foreign), seen(&unknown));
     assert_eq!(foreign.kind.as_str(), "not_found");
-    let request = UpdateAddressRequest { id: hers.id.clone(), is_default: Some(true), city: Some("x".into()), ..Default::default() };
+    let request = UpdateAddressRequest {
+        id: hers.id.clone(),
+        is_default: Some(true),
+        city: Some("x".into()),
+        ..Default::default()
+    };
     assert_eq!(code(update(&shop, &eve, request).await), "address_not_found");
     assert_eq!(code(delete(&shop, &eve, &hers.id).await), "address_not_found");
     assert_eq!(shop.addresses(&eve, 0, "").await.unwrap().addresses, []);

@@ -24,6 +24,7 @@ async fn the_books_of_a_busy_shop_balance() {
 async fn an_email_that_two_accounts_share_is_noticed() {
     let shop = Shop::open().await;
     shop.register("mei@example.com").await;
+    tokio::time::advance(std::time::Duration::from_millis(1)).await;
     let twin = shop.register("twin@example.com").await;
     shop.tamper("DROP INDEX users_email").await;
     shop.tamper("UPDATE users SET email = 'mei@example.com' WHERE email = 'twin@example.com'").await;
@@ -77,7 +78,8 @@ impl io::Write for Capture {
 async fn no_log_line_holds_a_password_a_token_or_an_email() {
     let log = Capture::default();
     let writer = log.clone();
-    let subscriber = tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
+    let subscriber =
+        tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_writer(move || writer.clone()).finish();
     let _guard = tracing::subscriber::set_default(subscriber);
 
     let shop = Shop::open().await;

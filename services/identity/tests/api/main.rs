@@ -5,5 +5,6 @@ mod addresses;
 mod books;
 mod events;
 mod operators;
+mod races;
 mod sessions;
 mod support;

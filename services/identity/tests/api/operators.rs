@@ -181,7 +181,8 @@ async fn accounts_are_read_in_pages_newest_first() {
     let mut read = Vec::new();
     let mut cursor = String::new();
     loop {
-        let page = list(&shop, &admin.call, AdminListUsersRequest { limit: 3, cursor, ..Default::default() }).await.unwrap();
+        let page =
+            list(&shop, &admin.call, AdminListUsersRequest { limit: 3, cursor, ..Default::default() }).await.unwrap();
         assert_eq!(page.count, None);
         read.extend(page.users.into_iter().map(|user| user.id));
         cursor = page.next_cursor;
@@ -190,7 +191,8 @@ async fn accounts_are_read_in_pages_newest_first() {
         }
     }
     assert_eq!(read, made);
-    let counted = list(&shop, &admin.call, AdminListUsersRequest { limit: 1, count: true, ..Default::default() }).await.unwrap();
+    let counted =
+        list(&shop, &admin.call, AdminListUsersRequest { limit: 1, count: true, ..Default::default() }).await.unwrap();
     assert_eq!((counted.users.len(), counted.count), (1, Some(8)));
     for (email, found) in [("USER3@example.com", 1), ("nobody@example.com", 0), ("nonsense", 0)] {
         let request = AdminListUsersRequest { email: email.into(), count: true, ..Default::default() };

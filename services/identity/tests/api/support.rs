@@ -84,7 +84,12 @@ impl Shop {
         answer.map(Response::into_inner).map_err(mallard_rpc::error)
     }
 
-    pub async fn try_register(&self, email: &str, password: &str, confirmation: Option<&str>) -> Result<RegisterResponse> {
+    pub async fn try_register(
+        &self,
+        email: &str,
+        password: &str,
+        confirmation: Option<&str>,
+    ) -> Result<RegisterResponse> {
         let request = RegisterRequest {
             email: email.to_owned(),
             password: password.to_owned(),
@@ -163,13 +168,15 @@ impl Shop {
     }
 
     pub async fn set_roles(&self, by: &Call, id: &str, roles: &[&str]) -> Result<Vec<String>> {
-        let request = AdminSetRolesRequest { id: id.to_owned(), roles: roles.iter().map(|r| (*r).to_owned()).collect() };
+        let request =
+            AdminSetRolesRequest { id: id.to_owned(), roles: roles.iter().map(|r| (*r).to_owned()).collect() };
         Ok(self.call(by, |mut c| async move { c.admin_set_roles(request).await }).await?.roles)
     }
 
     pub async fn ban(&self, by: &Call, id: &str, level: &str, until: Option<i64>) -> Result<User> {
         let until = until.map(mallard_proto::Timestamp::from_micros);
-        let request = AdminBanUserRequest { id: id.to_owned(), level: level.to_owned(), until, reason: "spam".to_owned() };
+        let request =
+            AdminBanUserRequest { id: id.to_owned(), level: level.to_owned(), until, reason: "spam".to_owned() };
         Ok(self.call(by, |mut c| async move { c.admin_ban_user(request).await }).await?.user.unwrap())
     }
 
@@ -193,7 +200,12 @@ impl Shop {
         let request = mallard_proto::common::v1::RunChecksRequest {};
         let answer = self.call(&system(), |mut c| async move { c.run_checks(request).await }).await.unwrap();
         assert_eq!(answer.checks.len(), 2);
-        answer.checks.into_iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect()
+        answer
+            .checks
+            .into_iter()
+            .filter(|check| !check.ok)
+            .map(|check| format!("{}: {}", check.name, check.detail))
+            .collect()
     }
 
     /// Counts rows of a table of the service.
@@ -203,8 +215,8 @@ impl Shop {
 
     /// Changes a table of the service behind its back.
     pub async fn tamper(&self, sql: &'static str) {
-        let changed = self.db().tx("test.tamper", move |tx| async move { tx.execute(sql, mallard_db::params![]).await });
-        let changed: Result<u64, mallard_db::Error> = changed.await;
-        changed.unwrap();
+        let db = self.db();
+        let changed = db.tx("test.tamper", move |tx| async move { tx.execute(sql, mallard_db::params![]).await }).await;
+        changed.map_err(|error: mallard_db::Error| error).unwrap();
     }
 }

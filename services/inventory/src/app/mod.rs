@@ -9,7 +9,6 @@ mod holds;
 mod stock;
 
 pub use holds::expire_loop;
-pub use stock::LedgerPage;
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ mod books;
 mod holds;
 mod stock;
 
-pub use books::{LedgerEntry, LedgerSums};
+pub use books::LedgerEntry;
 pub use holds::{Confirmed, Ended, Held};
 pub use stock::{Adjusted, Announced, Returned};
 

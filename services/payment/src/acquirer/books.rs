@@ -166,7 +166,9 @@ impl Books {
             }
         };
         let rows = self.db.query(sql, params![after_key, limit as i64]).await?;
-        rows.iter().map(|row| Ok(Movement { key: row.get(0)?, amount: money(row.get(1)?, &row.get::<String>(2)?)? })).collect()
+        rows.iter()
+            .map(|row| Ok(Movement { key: row.get(0)?, amount: money(row.get(1)?, &row.get::<String>(2)?)? }))
+            .collect()
     }
 }
 

@@ -36,8 +36,13 @@ pub enum Fault {
     UnknownAfter,
     /// The provider sees the call twice; the caller gets the second answer.
     Duplicate,
-    /// The call takes this long.
-    Slow(Duration),
+    /// The call and its answer take their time.
+    Slow {
+        /// On the way there.
+        before: Duration,
+        /// On the way back.
+        after: Duration,
+    },
 }
 
 /// Decides what happens to each call; asked once per call.
@@ -74,9 +79,11 @@ impl<P: Provider> Faulty<P> {
                 call().await;
                 call().await
             }
-            Fault::Slow(delay) => {
-                tokio::time::sleep(delay).await;
-                call().await
+            Fault::Slow { before, after } => {
+                tokio::time::sleep(before).await;
+                let answer = call().await;
+                tokio::time::sleep(after).await;
+                answer
             }
         }
     }
@@ -115,15 +122,18 @@ pub struct Rates {
     pub unknown_after_percent: u8,
     /// The provider sees the call twice.
     pub duplicate_percent: u8,
-    /// The call takes `slow_ms`.
+    /// The call and its answer take their time.
     pub slow_percent: u8,
-    /// How long a slow call takes, in milliseconds.
+    /// Most that a slow call takes each way, in milliseconds.
     pub slow_ms: u32,
 }
 
 impl Rates {
     fn sum(&self) -> u32 {
-        [self.unknown_before_percent, self.unknown_after_percent, self.duplicate_percent, self.slow_percent].map(u32::from).iter().sum()
+        [self.unknown_before_percent, self.unknown_after_percent, self.duplicate_percent, self.slow_percent]
+            .map(u32::from)
+            .iter()
+            .sum()
     }
 }
 
@@ -147,7 +157,9 @@ impl AcquirerFaults {
     /// # Errors
     /// Names the section.
     pub fn check(&self) -> anyhow::Result<()> {
-        for (name, rates) in [("charge", self.charge), ("query", self.query), ("withdraw", self.withdraw), ("refund", self.refund)] {
+        for (name, rates) in
+            [("charge", self.charge), ("query", self.query), ("withdraw", self.withdraw), ("refund", self.refund)]
+        {
             anyhow::ensure!(rates.sum() <= 100, "the percentages of payment.acquirer.{name} exceed 100");
         }
         Ok(())
@@ -181,18 +193,24 @@ impl Faults for RandomFaults {
             Operation::Refund => self.rates.refund,
         };
         let mut roll = (self.chance.number() % 100) as u32;
-        let faults = [
-            (rates.unknown_before_percent, Fault::UnknownBefore),
-            (rates.unknown_after_percent, Fault::UnknownAfter),
-            (rates.duplicate_percent, Fault::Duplicate),
-            (rates.slow_percent, Fault::Slow(Duration::from_millis(u64::from(rates.slow_ms)))),
-        ];
-        for (percent, fault) in faults {
-            match roll.checked_sub(u32::from(percent)) {
-                None => return fault,
-                Some(rest) => roll = rest,
+        let mut meets = |percent: u8| match roll.checked_sub(u32::from(percent)) {
+            None => true,
+            Some(rest) => {
+                roll = rest;
+                false
             }
+        };
+        if meets(rates.unknown_before_percent) {
+            Fault::UnknownBefore
+        } else if meets(rates.unknown_after_percent) {
+            Fault::UnknownAfter
+        } else if meets(rates.duplicate_percent) {
+            Fault::Duplicate
+        } else if meets(rates.slow_percent) {
+            let delay = || Duration::from_micros(self.chance.number() % (u64::from(rates.slow_ms) * 1_000 + 1));
+            Fault::Slow { before: delay(), after: delay() }
+        } else {
+            Fault::None
         }
-        Fault::None
     }
 }

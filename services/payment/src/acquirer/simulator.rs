@@ -43,7 +43,9 @@ impl Provider for Simulator {
         match kept.state {
             State::Withdrawn => Charged::Withdrawn,
             State::Declined => Charged::Declined { code: kept.code },
-            State::Captured if kept.amount != Some(charge.amount) => Charged::Declined { code: "key_reused".to_owned() },
+            State::Captured if kept.amount != Some(charge.amount) => {
+                Charged::Declined { code: "key_reused".to_owned() }
+            }
             State::Captured if behaviour == TestBehaviour::TimesOutAfterCapture => Charged::Unknown,
             State::Captured => Charged::Captured { provider_ref: provider_ref(&charge.key) },
         }
@@ -62,7 +64,8 @@ impl Provider for Simulator {
     }
 
     async fn withdraw(&self, key: &str, at: Micros) -> Withdrawn {
-        let line = Line { key: key.to_owned(), state: State::Withdrawn, code: String::new(), amount: None, card: None, at };
+        let line =
+            Line { key: key.to_owned(), state: State::Withdrawn, code: String::new(), amount: None, card: None, at };
         match self.books.write(line).await {
             Ok(kept) if kept.state == State::Captured => Withdrawn::Captured { provider_ref: provider_ref(key) },
             Ok(_) => Withdrawn::Done,

@@ -65,7 +65,8 @@ impl App {
                 Some(gate) if gate.closed && next.is_none() => return Ok(payment),
                 Some(gate) => (Gate { closed: true, version: gate.version + 1, ..gate }, false),
                 None => {
-                    let gate = Gate { order_id: order_id.to_owned(), payment_id: String::new(), closed: true, version: 1 };
+                    let gate =
+                        Gate { order_id: order_id.to_owned(), payment_id: String::new(), closed: true, version: 1 };
                     (gate, true)
                 }
             };
@@ -95,7 +96,11 @@ impl App {
         let request = RefundRequest::rest(refund::derive_id(&payment, &key), reason);
         let (refund, payment) = self.refund_payment(&payment.id, &request).await?;
         if refund.status == crate::domain::RefundStatus::Failed {
-            warn!(payment_id = payment.id, refund_id = refund.id, "the provider refuses to give back money of a closed order");
+            warn!(
+                payment_id = payment.id,
+                refund_id = refund.id,
+                "the provider refuses to give back money of a closed order"
+            );
             return Err(error::refund_failed());
         }
         Ok(payment)

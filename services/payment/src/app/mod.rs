@@ -43,7 +43,7 @@ pub use start::Start;
 const WRITES_MAX: u32 = 20;
 /// What is left of a caller's deadline to write down an unknown outcome and answer.
 const ANSWER_MARGIN: Duration = Duration::from_millis(100);
-/// How much longer than a provider call the background waits before it takes over.
+/// How much longer than a provider call the background waits before it takes over: time for the answer to be written.
 const TAKEOVER_MARGIN_MICROS: i64 = 1_000_000;
 
 /// Moves money and keeps the books.
@@ -96,15 +96,20 @@ impl App {
 
     /// When the background takes over a provider call that begins now, should this process die.
     fn takeover_at(&self) -> Micros {
-        self.clock_now() + i64::from(self.config.provider_timeout_ms) * 1_000 + TAKEOVER_MARGIN_MICROS
+        // At most a minute, see the configuration.
+        self.clock_now() + self.provider_limit().as_micros() as i64 + TAKEOVER_MARGIN_MICROS
     }
 
-    /// Waits for the provider as long as the settings and the caller's deadline allow.
-    async fn within_limits<T>(&self, unknown: T, call: impl Future<Output = T>) -> T {
+    /// How long the settings and the caller's deadline let a call to the provider take.
+    fn provider_limit(&self) -> Duration {
         let limit = Duration::from_millis(u64::from(self.config.provider_timeout_ms));
-        let deadline = mallard_rpc::with_current(|call| call.deadline);
-        let left = deadline.map(|at| at.saturating_duration_since(tokio::time::Instant::now()).saturating_sub(ANSWER_MARGIN));
-        tokio::time::timeout(left.map_or(limit, |left| left.min(limit)), call).await.unwrap_or(unknown)
+        let Some(deadline) = mallard_rpc::with_current(|call| call.deadline) else { return limit };
+        limit.min(deadline.saturating_duration_since(tokio::time::Instant::now()).saturating_sub(ANSWER_MARGIN))
+    }
+
+    /// Waits for the provider, but not too long.
+    async fn within_limits<T>(&self, unknown: T, call: impl Future<Output = T>) -> T {
+        tokio::time::timeout(self.provider_limit(), call).await.unwrap_or(unknown)
     }
 
     /// Wraps a message for the others; events of one order arrive in order.

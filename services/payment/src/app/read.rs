@@ -64,7 +64,14 @@ impl App {
     ///
     /// # Errors
     /// `forbidden`, `status_invalid`, `limit_out_of_range`, `bad_cursor`.
-    pub async fn list(&self, status: &str, order_id: String, limit: i32, cursor: &str, count: bool) -> Result<Page<Payment>> {
+    pub async fn list(
+        &self,
+        status: &str,
+        order_id: String,
+        limit: i32,
+        cursor: &str,
+        count: bool,
+    ) -> Result<Page<Payment>> {
         check_operator()?;
         let limit = page::limit(limit)?;
         let status = match status {
@@ -92,7 +99,13 @@ impl App {
     ///
     /// # Errors
     /// `forbidden`, `limit_out_of_range`, `bad_cursor`.
-    pub async fn entries(&self, account: String, order_id: String, limit: i32, cursor: &str) -> Result<Page<LedgerEntry>> {
+    pub async fn entries(
+        &self,
+        account: String,
+        order_id: String,
+        limit: i32,
+        cursor: &str,
+    ) -> Result<Page<LedgerEntry>> {
         check_operator()?;
         let limit = page::limit(limit)?;
         let before_seq = match cursor {

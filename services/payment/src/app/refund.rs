@@ -97,7 +97,12 @@ impl App {
         self.record_refund(refund, payment, &answer).await
     }
 
-    async fn record_refund(&self, mut refund: Refund, mut payment: Payment, answer: &Repaid) -> Result<(Refund, Payment)> {
+    async fn record_refund(
+        &self,
+        mut refund: Refund,
+        mut payment: Payment,
+        answer: &Repaid,
+    ) -> Result<(Refund, Payment)> {
         for _ in 0..WRITES_MAX {
             if refund.status != RefundStatus::Pending {
                 return Ok((refund, payment));
@@ -109,7 +114,8 @@ impl App {
                 Repaid::Unknown => (refund.postpone(self.clock_now()), None),
             };
             let done = next_refund.status == RefundStatus::Succeeded;
-            let posting = next_payment.as_ref().filter(|_| done).map(|payment| Posting::refund(&next_refund, payment, now));
+            let posting =
+                next_payment.as_ref().filter(|_| done).map(|payment| Posting::refund(&next_refund, payment, now));
             let change = Change {
                 saved: next_payment.iter().collect(),
                 refund_saved: Some(&next_refund),
@@ -175,6 +181,8 @@ fn note(refund: &Refund, answer: &Repaid) {
     match answer {
         Repaid::Done => info!(refund_id, payment_id, "refund succeeded"),
         Repaid::Refused { code } => log_error!(refund_id, payment_id, code, "the provider refused a refund"),
-        Repaid::Unknown => warn!(refund_id, payment_id, attempts = refund.attempts, "the provider gave no answer, will ask again"),
+        Repaid::Unknown => {
+            warn!(refund_id, payment_id, attempts = refund.attempts, "the provider gave no answer, will ask again")
+        }
     }
 }

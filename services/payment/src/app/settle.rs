@@ -27,7 +27,7 @@ impl App {
                 Found::Unknown => Outcome::Unknown,
                 Found::Missing => match card {
                     Some(card) => return self.charge(payment, card).await,
-                    None => self.withdraw(&payment, false).await,
+                    None => Outcome::Withdrawn { wanted: false },
                 },
             }
         };
@@ -122,6 +122,8 @@ fn note(payment: &Payment) {
         (Status::Pending, _) => {
             warn!(payment_id = payment.id, attempts = payment.attempts, "the provider gave no answer, will ask again");
         }
-        (status, _) => info!(payment_id = payment.id, order_id = payment.order_id, status = status.as_str(), "payment settled"),
+        (status, _) => {
+            info!(payment_id = payment.id, order_id = payment.order_id, status = status.as_str(), "payment settled")
+        }
     }
 }

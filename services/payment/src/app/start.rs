@@ -97,7 +97,12 @@ impl App {
                 (Gate { payment_id: payment.id.clone(), version: gate.version + 1, ..gate }, false, given_up)
             }
             _ => {
-                let gate = Gate { order_id: payment.order_id.clone(), payment_id: payment.id.clone(), closed: false, version: 1 };
+                let gate = Gate {
+                    order_id: payment.order_id.clone(),
+                    payment_id: payment.id.clone(),
+                    closed: false,
+                    version: 1,
+                };
                 (gate, true, None)
             }
         };
@@ -139,8 +144,12 @@ impl App {
 
     /// Asks the provider for the money of an attempt that is written down, and records the answer.
     pub(super) async fn charge(&self, payment: Payment, card: &Card) -> Result<Payment> {
-        let charge =
-            Charge { key: payment.provider_key.clone(), amount: payment.amount, card: card.clone(), at: payment.created_at };
+        let charge = Charge {
+            key: payment.provider_key.clone(),
+            amount: payment.amount,
+            card: card.clone(),
+            at: payment.created_at,
+        };
         let outcome = match self.within_limits(Charged::Unknown, self.provider.authorise_capture(&charge)).await {
             Charged::Captured { provider_ref } => Outcome::Captured { provider_ref },
             Charged::Declined { code } => Outcome::Declined(Failure::of(&code)),
@@ -153,7 +162,9 @@ impl App {
             // The order was closed meanwhile. Should this fail, the background does it.
             match self.give_back_rest(payment.clone(), super::close::CLOSED).await {
                 Ok(payment) => return Ok(payment),
-                Err(error) => warn!(payment_id = payment.id, %error, "money of a closed order could not be given back yet"),
+                Err(error) => {
+                    warn!(payment_id = payment.id, %error, "money of a closed order could not be given back yet")
+                }
             }
         }
         Ok(payment)

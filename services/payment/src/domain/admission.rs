@@ -140,7 +140,11 @@ impl Opening {
                 && existing.user_id == self.user_id
                 && existing.amount == self.amount
                 && existing.method == self.method;
-            return if same { Ok(Admission::Existing(existing)) } else { Err(error::idempotency_conflict("payment_id")) };
+            return if same {
+                Ok(Admission::Existing(existing))
+            } else {
+                Err(error::idempotency_conflict("payment_id"))
+            };
         }
         let Some(gate) = gate else { return Ok(Admission::First) };
         if gate.closed {

@@ -58,7 +58,15 @@ fn every_test_number_passes_the_check_digit_and_has_its_brand() {
 
 #[test]
 fn numbers_with_letters_wrong_lengths_or_wrong_check_digits_are_invalid() {
-    for number in ["aaaaaaaaaaaaaaaa", "", "4242424242424241", "42424242424", "42424242424242424242", "4242 4242 4242 424x", "٤٢٤٢٤٢٤٢٤٢٤٢٤٢٤٢"] {
+    for number in [
+        "aaaaaaaaaaaaaaaa",
+        "",
+        "4242424242424241",
+        "42424242424",
+        "42424242424242424242",
+        "4242 4242 4242 424x",
+        "٤٢٤٢٤٢٤٢٤٢٤٢٤٢٤٢",
+    ] {
         refused(input(number, 12, 2030, "123"), "card_number_invalid", "payment.number");
     }
     refused(input(&"4242 ".repeat(100), 12, 2030, "123"), "card_number_invalid", "payment.number");

@@ -248,7 +248,8 @@ impl Payment {
 
     /// Marks that its order is closed; `None` when there is nothing to give up or to give back.
     pub fn close(&self, now: Micros, clock_now: Micros) -> Option<Payment> {
-        let open = matches!(self.status, Status::Pending | Status::Authorised | Status::Captured | Status::PartiallyRefunded);
+        let open =
+            matches!(self.status, Status::Pending | Status::Authorised | Status::Captured | Status::PartiallyRefunded);
         if self.closing || !open {
             return None;
         }
@@ -311,5 +312,6 @@ impl Payment {
 
 /// Returns when to ask again: 200 ms after the first silence, twice as long after each, at most 30 s.
 pub fn retry_at(clock_now: Micros, attempts: u32) -> Micros {
-    clock_now + RETRY_MICROS_MIN.checked_shl(attempts.min(20)).map_or(RETRY_MICROS_MAX, |wait| wait.min(RETRY_MICROS_MAX))
+    clock_now
+        + RETRY_MICROS_MIN.checked_shl(attempts.min(20)).map_or(RETRY_MICROS_MAX, |wait| wait.min(RETRY_MICROS_MAX))
 }

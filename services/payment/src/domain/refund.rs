@@ -49,6 +49,8 @@ pub struct RefundLine {
     pub quantity: i64,
     /// Money for them, where the paper says.
     pub amount: Option<Money>,
+    /// Import: line of the paper; 0 otherwise.
+    pub row: i64,
 }
 
 /// A wish to give money back.
@@ -92,7 +94,12 @@ impl RefundRequest {
         if self.id.is_empty() {
             return Err(error::required("refund_id"));
         }
-        let texts = [("reason", &self.reason), ("reference", &self.reference), ("customer", &self.customer), ("country", &self.country)];
+        let texts = [
+            ("reason", &self.reason),
+            ("reference", &self.reference),
+            ("customer", &self.customer),
+            ("country", &self.country),
+        ];
         if let Some((name, _)) = texts.into_iter().find(|(_, text)| text.len() > TEXT_BYTES_MAX) {
             return Err(error::too_long(name));
         }

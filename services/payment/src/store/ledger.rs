@@ -8,11 +8,9 @@ use crate::domain::Posting;
 
 const HEAD: &str = "INSERT INTO ledger_entries (transaction_id, account, debit, credit, nanos, currency, order_id, payment_id, at) VALUES ";
 const ROW: &str = "(?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const INSERT_2: &str =
-    "INSERT INTO ledger_entries (transaction_id, account, debit, credit, nanos, currency, order_id, payment_id, at) VALUES \
+const INSERT_2: &str = "INSERT INTO ledger_entries (transaction_id, account, debit, credit, nanos, currency, order_id, payment_id, at) VALUES \
      (?, ?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-const INSERT_4: &str =
-    "INSERT INTO ledger_entries (transaction_id, account, debit, credit, nanos, currency, order_id, payment_id, at) VALUES \
+const INSERT_4: &str = "INSERT INTO ledger_entries (transaction_id, account, debit, credit, nanos, currency, order_id, payment_id, at) VALUES \
      (?, ?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?, ?), (?, ?, ?, ?, ?, ?, ?, ?, ?)";
 
 /// An entry as it was written.
@@ -98,7 +96,9 @@ impl Store {
                    FROM ledger_entries GROUP BY account, currency ORDER BY account, currency";
         let rows = self.db.query(sql, params![]).await?;
         rows.iter()
-            .map(|row| Ok(Balance { account: row.get(0)?, currency: row.get(1)?, balance: row.get(2)?, nanos: row.get(3)? }))
+            .map(|row| {
+                Ok(Balance { account: row.get(0)?, currency: row.get(1)?, balance: row.get(2)?, nanos: row.get(3)? })
+            })
             .collect()
     }
 
@@ -144,7 +144,8 @@ impl Store {
     /// # Errors
     /// The database's.
     pub async fn entries_of(&self, first_id: &str, last_id: &str) -> Result<Vec<LedgerEntry>> {
-        let sql = format!("{SELECT} WHERE transaction_id >= ? AND transaction_id <= ? ORDER BY transaction_id, account");
+        let sql =
+            format!("{SELECT} WHERE transaction_id >= ? AND transaction_id <= ? ORDER BY transaction_id, account");
         self.db.query_dyn(sql, params![first_id, last_id]).await?.iter().map(entry).collect()
     }
 

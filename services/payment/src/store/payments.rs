@@ -10,11 +10,54 @@ use crate::error;
 macro_rules! columns {
     ($prefix:literal) => {
         concat!(
-            $prefix, "id, ", $prefix, "order_id, ", $prefix, "user_id, ", $prefix, "method, ", $prefix, "status, ", $prefix, "amount, ",
-            $prefix, "currency, ", $prefix, "captured, ", $prefix, "refunded, ", $prefix, "refunding, ", $prefix, "rounding_nanos, ",
-            $prefix, "card_brand, ", $prefix, "card_last4, ", $prefix, "provider_key, ", $prefix, "provider_ref, ", $prefix,
-            "failure_code, ", $prefix, "failure_message, ", $prefix, "unknown, ", $prefix, "closing, ", $prefix, "attempts, ", $prefix,
-            "due_at, ", $prefix, "version, ", $prefix, "created_at, ", $prefix, "updated_at"
+            $prefix,
+            "id, ",
+            $prefix,
+            "order_id, ",
+            $prefix,
+            "user_id, ",
+            $prefix,
+            "method, ",
+            $prefix,
+            "status, ",
+            $prefix,
+            "amount, ",
+            $prefix,
+            "currency, ",
+            $prefix,
+            "captured, ",
+            $prefix,
+            "refunded, ",
+            $prefix,
+            "refunding, ",
+            $prefix,
+            "rounding_nanos, ",
+            $prefix,
+            "card_brand, ",
+            $prefix,
+            "card_last4, ",
+            $prefix,
+            "provider_key, ",
+            $prefix,
+            "provider_ref, ",
+            $prefix,
+            "failure_code, ",
+            $prefix,
+            "failure_message, ",
+            $prefix,
+            "unknown, ",
+            $prefix,
+            "closing, ",
+            $prefix,
+            "attempts, ",
+            $prefix,
+            "due_at, ",
+            $prefix,
+            "version, ",
+            $prefix,
+            "created_at, ",
+            $prefix,
+            "updated_at"
         )
     };
 }
@@ -27,9 +70,9 @@ const INSERT: &str = concat!(
 const SAVE: &str = "UPDATE payments SET status = ?, captured = ?, refunded = ?, refunding = ?, provider_ref = ?, failure_code = ?, \
                     failure_message = ?, unknown = ?, closing = ?, attempts = ?, due_at = ?, version = ?, updated_at = ? \
                     WHERE id = ? AND version = ?";
-const INSERT_GATE: &str =
-    "INSERT INTO order_payments (order_id, payment_id, closed, version) VALUES (?, ?, ?, ?) ON CONFLICT (order_id) DO NOTHING";
-const SAVE_GATE: &str = "UPDATE order_payments SET payment_id = ?, closed = ?, version = ? WHERE order_id = ? AND version = ?";
+const INSERT_GATE: &str = "INSERT INTO order_payments (order_id, payment_id, closed, version) VALUES (?, ?, ?, ?) ON CONFLICT (order_id) DO NOTHING";
+const SAVE_GATE: &str =
+    "UPDATE order_payments SET payment_id = ?, closed = ?, version = ? WHERE order_id = ? AND version = ?";
 const FIND: &str = concat!("SELECT ", columns!(""), " FROM payments WHERE id = ?");
 const FIND_HOLDER: &str = concat!(
     "SELECT ",

@@ -37,6 +37,8 @@ struct StoredLine {
     amount: Option<i64>,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     currency: String,
+    #[serde(default)]
+    row: i64,
 }
 
 pub(super) fn insert(unit: Unit, r: &Refund) -> Result<Unit> {
@@ -114,6 +116,7 @@ fn pack(lines: &[RefundLine]) -> Result<Vec<u8>> {
             quantity: line.quantity,
             amount: line.amount.map(|money| money.amount),
             currency: line.amount.map(|money| money.currency.as_str().to_owned()).unwrap_or_default(),
+            row: line.row,
         })
         .collect();
     serde_json::to_vec(&stored).map_err(|e| error::broken_row("refund").source(e))
@@ -126,7 +129,7 @@ fn unpack(bytes: &[u8]) -> Result<Vec<RefundLine>> {
             Some(amount) => Some(Money::new(amount, Currency::parse(&line.currency)?)),
             None => None,
         };
-        Ok(RefundLine { sku_id: line.sku_id, code: line.code, quantity: line.quantity, amount })
+        Ok(RefundLine { sku_id: line.sku_id, code: line.code, quantity: line.quantity, amount, row: line.row })
     };
     stored.into_iter().map(line).collect()
 }

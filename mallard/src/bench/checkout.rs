@@ -1,0 +1,107 @@
+//! From an empty cart to a paid order.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::SendRequest;
+use serde_json::{Value, json};
+
+use super::load::{self, Outcome, Work};
+use super::shop::{BenchShop, PRICE};
+use super::Options;
+
+/// Runs the scenario.
+pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
+    let skus: Arc<Vec<String>> = Arc::new(shop.products.iter().map(|product| product.sku.clone()).collect());
+    let mut clients = Vec::with_capacity(options.clients);
+    for i in 0..options.clients {
+        let token = shop.shopper(i).await?;
+        clients.push(Buyer {
+            sender: shop.client.connect().await?,
+            authority: shop.client.authority().to_owned(),
+            authorization: format!("Bearer {token}"),
+            skus: skus.clone(),
+            // A different walk through the products for each client.
+            next: i * 7_919,
+            lines: options.lines.max(1),
+            tag: mallard_runtime::Chance::system().number(),
+            orders: 0,
+        });
+    }
+    let before = shop.statements().await?;
+    let report = load::run(clients, options.warm_up, options.duration, options.rate).await?;
+    let statements = shop.statements().await? - before;
+    let mut result = report.to_json();
+    result["scenario"] = json!("checkout");
+    result["lines_per_order"] = json!(options.lines.max(1));
+    // Statements of the warm-up count on both sides: all orders made are counted by the mall itself.
+    let orders = report.done() as f64 * (options.warm_up + options.duration).as_secs_f64() / options.duration.as_secs_f64().max(1e-9);
+    result["statements_per_checkout"] = json!((statements / orders.max(1.0) * 10.0).round() / 10.0);
+    Ok(result)
+}
+
+struct Buyer {
+    sender: SendRequest<Full<Bytes>>,
+    authority: String,
+    authorization: String,
+    skus: Arc<Vec<String>>,
+    next: usize,
+    lines: usize,
+    tag: u64,
+    orders: u64,
+}
+
+impl Buyer {
+    async fn buy(&mut self) -> anyhow::Result<Outcome> {
+        for _ in 0..self.lines {
+            let sku = &self.skus[self.next % self.skus.len()];
+            self.next += 1;
+            let body = format!(r#"{{"sku_id":"{sku}","quantity":1}}"#);
+            let (status, bytes) = self.post("/store/v1/cart/lines", None, body).await?;
+            if status != 200 {
+                return Ok(failed(status, &bytes));
+            }
+        }
+        self.orders += 1;
+        let key = format!("bench-{:016x}-{}", self.tag, self.orders);
+        let total = PRICE * self.lines as i64;
+        let body = format!(
+            r#"{{"address":{{"name":"Ada","country":"CN","city":"Beijing","street":"1 Bench Road","postal_code":"01234"}},"payment":{{"method":"card","number":"4242424242424242","exp_month":12,"exp_year":2030,"cvc":"123"}},"expected_total":{{"amount":{total},"currency":"CNY"}}}}"#
+        );
+        let (status, bytes) = self.post("/store/v1/orders", Some(&key), body).await?;
+        if status != 201 {
+            return Ok(failed(status, &bytes));
+        }
+        let paid = bytes.windows(15).any(|window| window == br#""status":"paid""#);
+        Ok(if paid { Outcome::Done(bytes.len()) } else { Outcome::Failed("not_paid".into()) })
+    }
+
+    async fn post(&mut self, path: &str, key: Option<&str>, body: String) -> anyhow::Result<(u16, Bytes)> {
+        let mut request = http::Request::post(path)
+            .header("host", &self.authority)
+            .header("authorization", &self.authorization)
+            .header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
+        let status = answer.status().as_u16();
+        Ok((status, answer.into_body().collect().await?.to_bytes()))
+    }
+}
+
+fn failed(status: u16, bytes: &[u8]) -> Outcome {
+    let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    Outcome::Failed(format!("{status} {}", body["error"]["code"].as_str().unwrap_or("?")))
+}
+
+impl Work for Buyer {
+    async fn once(&mut self) -> Outcome {
+        match self.buy().await {
+            Ok(outcome) => outcome,
+            Err(error) => Outcome::Failed(format!("connection: {error}")),
+        }
+    }
+}

@@ -1,0 +1,31 @@
+//! Settings of the gateway, section `[gateway]`.
+
+use serde::Deserialize;
+
+/// Limits and pauses.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Longest time for a request, in milliseconds; it is the deadline of the calls made for it.
+    pub timeout_ms: u64,
+    /// Longest time for a check of all books, in milliseconds.
+    pub check_timeout_ms: u64,
+    /// Most requests under way at once.
+    pub requests_max: usize,
+    /// Pause between looks for revoked sessions, in milliseconds.
+    pub revocation_poll_ms: u64,
+    /// Most verified tokens remembered.
+    pub token_cache_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            timeout_ms: 15_000,
+            check_timeout_ms: 120_000,
+            requests_max: 10_000,
+            revocation_poll_ms: 500,
+            token_cache_max: 20_000,
+        }
+    }
+}

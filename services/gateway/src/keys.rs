@@ -1,0 +1,83 @@
+//! The public keys of identity, by their ids.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jsonwebtoken::DecodingKey;
+use jsonwebtoken::jwk::JwkSet;
+use mallard_proto::identity::v1::GetKeysRequest;
+use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
+use mallard_rpc::{Call, ServiceChannel};
+use mallard_types::{Error, Result};
+use parking_lot::RwLock;
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+/// A token that names an unknown key makes the gateway look for new keys at most this often.
+const LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Longest wait for the keys.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Knows the keys that tokens are signed with.
+pub struct Keys {
+    identity: IdentityServiceClient<ServiceChannel>,
+    known: RwLock<HashMap<String, Arc<DecodingKey>>>,
+    looked: Mutex<Option<Instant>>,
+}
+
+impl Keys {
+    /// Makes an empty set; the first token fills it.
+    pub fn new(identity: IdentityServiceClient<ServiceChannel>) -> Keys {
+        Keys { identity, known: RwLock::default(), looked: Mutex::new(None) }
+    }
+
+    /// Finds a key; asks identity when it is not known.
+    ///
+    /// # Errors
+    /// When identity cannot be asked.
+    pub async fn find(&self, kid: &str) -> Result<Option<Arc<DecodingKey>>> {
+        if let Some(key) = self.known(kid) {
+            return Ok(Some(key));
+        }
+        // One at a time: those who wait here find what the first one has fetched.
+        let mut looked = self.looked.lock().await;
+        if let Some(key) = self.known(kid) {
+            return Ok(Some(key));
+        }
+        if looked.is_some_and(|at| at.elapsed() < LOOK_PAUSE) {
+            return Ok(None);
+        }
+        let fetched = self.fetch().await?;
+        *looked = Some(Instant::now());
+        *self.known.write() = fetched;
+        Ok(self.known(kid))
+    }
+
+    fn known(&self, kid: &str) -> Option<Arc<DecodingKey>> {
+        self.known.read().get(kid).cloned()
+    }
+
+    async fn fetch(&self) -> Result<HashMap<String, Arc<DecodingKey>>> {
+        let set: JwkSet = serde_json::from_str(&jwks(&self.identity).await?)
+            .map_err(|error| Error::internal("keys_unreadable", "the keys are no JWKS document").source(error))?;
+        let mut keys = HashMap::new();
+        for jwk in &set.keys {
+            if let (Some(kid), Ok(key)) = (&jwk.common.key_id, DecodingKey::from_jwk(jwk)) {
+                keys.insert(kid.clone(), Arc::new(key));
+            }
+        }
+        Ok(keys)
+    }
+}
+
+/// Asks identity for its keys as a JWKS document.
+///
+/// # Errors
+/// When identity cannot be asked.
+pub async fn jwks(identity: &IdentityServiceClient<ServiceChannel>) -> Result<String> {
+    let mut identity = identity.clone();
+    let call = Call { deadline: Some(Instant::now() + LOOK_TIMEOUT), ..Call::system("gateway") };
+    let answer = mallard_rpc::scope(call, identity.get_keys(GetKeysRequest {})).await;
+    Ok(answer.map_err(mallard_rpc::error)?.into_inner().jwks_json)
+}

@@ -1,0 +1,63 @@
+//! The gateway's own contract.
+
+use std::sync::Arc;
+
+use mallard_proto::gateway::v1::gateway_service_server::GatewayService;
+use mallard_proto::gateway::v1::{
+    CheckRequest, CheckResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListServicesRequest,
+    ListServicesResponse, RetryDeadLetterRequest, RetryDeadLetterResponse,
+};
+use mallard_types::Error;
+use tonic::{Request, Response, Status};
+
+use crate::app::App;
+
+/// Answers operators and the mall itself.
+pub struct Rpc(Arc<App>);
+
+impl Rpc {
+    /// Makes the server.
+    pub fn new(app: Arc<App>) -> Rpc {
+        Rpc(app)
+    }
+}
+
+fn for_operators() -> Result<(), Status> {
+    if mallard_rpc::with_current(|call| call.caller.is_admin() || call.caller.is_system()) {
+        return Ok(());
+    }
+    Err(mallard_rpc::status(Error::forbidden("forbidden", "this is for operators")))
+}
+
+#[tonic::async_trait]
+impl GatewayService for Rpc {
+    async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
+        for_operators()?;
+        Ok(Response::new(self.0.check().await))
+    }
+
+    async fn list_services(&self, _: Request<ListServicesRequest>) -> Result<Response<ListServicesResponse>, Status> {
+        for_operators()?;
+        Ok(Response::new(ListServicesResponse { services: self.0.services().await }))
+    }
+
+    async fn list_dead_letters(
+        &self,
+        request: Request<ListDeadLettersRequest>,
+    ) -> Result<Response<ListDeadLettersResponse>, Status> {
+        for_operators()?;
+        let request = request.into_inner();
+        let dead_letters = self.0.dead_letters(&request.service, request.limit).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(ListDeadLettersResponse { dead_letters }))
+    }
+
+    async fn retry_dead_letter(
+        &self,
+        request: Request<RetryDeadLetterRequest>,
+    ) -> Result<Response<RetryDeadLetterResponse>, Status> {
+        for_operators()?;
+        let request = request.into_inner();
+        let retried = self.0.retry_dead_letter(&request.service, &request.event_id).await;
+        Ok(Response::new(RetryDeadLetterResponse { applied: retried.map_err(mallard_rpc::status)? }))
+    }
+}

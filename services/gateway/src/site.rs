@@ -1,0 +1,96 @@
+//! The HTTP application: the REST edge, and the few paths that are not REST.
+
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use axum::routing::get;
+use bytes::Bytes;
+use http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use mallard_gateway_core::edge::{REQUEST_ID, harden, request_id};
+use mallard_gateway_core::{Edge, docs, openapi, problem};
+use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
+use mallard_rpc::ServiceChannel;
+use mallard_runtime::Context;
+
+use crate::keys;
+use crate::revocations::Revocations;
+
+const TEXT: &str = "text/plain; charset=utf-8";
+const JSON: &str = "application/json";
+const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// What the paths that are not REST need.
+struct Site {
+    ctx: Context,
+    edge: Arc<Edge>,
+    revocations: Arc<Revocations>,
+    /// Made when it is asked for the first time.
+    description: OnceLock<Bytes>,
+}
+
+/// Makes the application.
+pub fn router(ctx: Context, edge: Arc<Edge>, revocations: Arc<Revocations>) -> Router {
+    let site = Arc::new(Site { ctx, edge: Arc::clone(&edge), revocations, description: OnceLock::new() });
+    let mut router = Router::new()
+        .route("/healthz", get(|| async { page(StatusCode::OK, TEXT, "ok\n") }))
+        .route("/readyz", get(ready))
+        .route("/metrics", get(metrics))
+        .route("/openapi.json", get(description))
+        .route("/.well-known/jwks.json", get(jwks));
+    for path in docs::PATHS {
+        router = router.route(path, get(move || async move { docs::file(path).unwrap_or_default() }));
+    }
+    router.with_state(site).fallback(move |request: Request| Arc::clone(&edge).handle(request))
+}
+
+fn page(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {
+    let mut response = Response::new(body.into());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    harden(headers);
+    response
+}
+
+/// Ready means: not draining, and good tokens can be told from revoked ones.
+async fn ready(State(site): State<Arc<Site>>) -> Response {
+    if site.ctx.shutdown().is_set() {
+        return page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n");
+    }
+    match site.revocations.complete().await {
+        Ok(()) => page(StatusCode::OK, TEXT, "ready\n"),
+        Err(_) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "identity does not answer\n"),
+    }
+}
+
+async fn metrics(State(site): State<Arc<Site>>) -> Response {
+    page(StatusCode::OK, PROMETHEUS, site.ctx.metrics_text())
+}
+
+async fn description(State(site): State<Arc<Site>>) -> Response {
+    let text = site.description.get_or_init(|| openapi::document(site.edge.routes(), env!("CARGO_PKG_VERSION")).to_string().into());
+    page(StatusCode::OK, JSON, text.clone())
+}
+
+async fn jwks(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
+    let identity: IdentityServiceClient<ServiceChannel> = site.ctx.client();
+    match keys::jwks(&identity).await {
+        Ok(text) => page(StatusCode::OK, JSON, text),
+        Err(error) => {
+            let request_id = request_id(&headers).unwrap_or_else(|| site.ctx.id("req"));
+            tracing::warn!(%error, request_id, "the keys could not be read");
+            let reply = problem::reply(&error, &request_id);
+            let mut response = page(reply.status, JSON, reply.body);
+            response.headers_mut().extend(reply.headers);
+            if let Ok(value) = HeaderValue::from_str(&request_id) {
+                response.headers_mut().insert(REQUEST_ID, value);
+            }
+            response
+        }
+    }
+}
