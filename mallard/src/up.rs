@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use anyhow::Context;
 use mallard_proto::identity::v1::CreateUserRequest;
 use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
-use mallard_rpc::{Call, Caller, ServiceChannel};
+use mallard_rpc::{Call, ServiceChannel};
 use mallard_runtime::{Config, Mall, Settings, Storage};
 
 use crate::folder::Folder;
@@ -59,7 +59,7 @@ pub async fn start(options: &Options, config: Config) -> anyhow::Result<Shop> {
 
 /// Runs something as the system itself, the only caller that may import, seed and check.
 pub async fn as_system<F: Future>(work: F) -> F::Output {
-    mallard_rpc::scope(Call::new(Caller::system("mallard")), work).await
+    mallard_rpc::scope(Call::system("mallard"), work).await
 }
 
 async fn first_operator(mall: &Mall, folder: &Folder) -> anyhow::Result<String> {

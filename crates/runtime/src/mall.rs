@@ -323,5 +323,7 @@ async fn open_db(storage: &Storage, spec: &ServiceSpec) -> anyhow::Result<Option
 fn new_engine(db: &Db, settings: &Settings) -> Engine {
     let clock = settings.clock.clone();
     let chance = settings.chance.clone();
-    Engine::new(db.clone(), Arc::new(move || clock.now()), Arc::new(move || chance.number()))
+    let engine = Engine::new(db.clone(), Arc::new(move || clock.now()), Arc::new(move || chance.number()));
+    engine.set_shared(matches!(settings.storage, Storage::Postgres { .. }));
+    engine
 }

@@ -5,7 +5,7 @@ use mallard_proto::catalog::v1 as pb;
 use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mallard_rpc::{Call, ServiceChannel};
 use mallard_runtime::Mall;
-use mallard_types::Result;
+use mallard_types::{Kind, Result};
 
 use super::MEDIA_PATH;
 use super::shop::{Category, Product, Shop, shop};
@@ -25,7 +25,7 @@ pub async fn seed(mall: &Mall) -> anyhow::Result<usize> {
 }
 
 /// Makes the categories, brands and products that the catalog does not list yet, with their stock, and returns how many
-/// products it asked for. A second run finds everything and changes nothing.
+/// products it made. A second run finds everything and changes nothing.
 ///
 /// # Errors
 /// The catalog is away or refuses something; what was made stays, and another run makes the rest.
@@ -47,14 +47,22 @@ async fn seed_missing(catalog: CatalogServiceClient<ServiceChannel>, shop: &Shop
         async move { catalog.create_brand(request).await.map(drop).map_err(mallard_rpc::error) }
     });
     tokio::try_join!(categories(&catalog, shelves), brands)?;
-    stream::iter(&missing)
-        .map(Ok)
-        .try_for_each_concurrent(CALLS_MAX, |product| {
-            let mut catalog = catalog.clone();
-            async move { catalog.create_product(request(product)).await.map(drop).map_err(mallard_rpc::error) }
-        })
-        .await?;
-    Ok(missing.len())
+    stream::iter(missing)
+        .map(|product| create(catalog.clone(), product))
+        .buffer_unordered(CALLS_MAX)
+        .try_fold(0, |count, made| async move { Ok(count + usize::from(made)) })
+        .await
+}
+
+/// Makes a product; tells whether it is for sale now. One that an operator delisted or deleted stays as it is.
+async fn create(mut catalog: CatalogServiceClient<ServiceChannel>, product: &Product) -> Result<bool> {
+    match catalog.create_product(request(product)).await.map_err(mallard_rpc::error) {
+        Ok(answer) => {
+            Ok(answer.into_inner().product.is_some_and(|product| product.status() == pb::ProductStatus::Listed))
+        }
+        Err(error) if error.kind == Kind::NotFound && error.code == "product_not_found" => Ok(false),
+        Err(error) => Err(error),
+    }
 }
 
 /// Returns the products that are not listed, taken from the shelves in turn so that the newest products are a mixed lot.

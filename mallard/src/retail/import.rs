@@ -10,7 +10,7 @@ use mallard_proto::identity::v1::CreateUserRequest;
 use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
 use mallard_rpc::{Call, Caller, ServiceChannel};
 use mallard_runtime::Mall;
-use mallard_types::Result;
+use mallard_types::{Error, Result};
 
 use super::rows::{Class, FIRST_DAY_MICROS, NANOS_PER_PENNY, Paper};
 use super::{Options, bar, derived_id, sku_id};
@@ -53,7 +53,7 @@ pub async fn import(mall: &Mall, papers: &[Paper], options: &Options) -> anyhow:
             scoped(async move {
                 product(catalog, code, facts, category).await?;
                 progress.inc(1);
-                Ok(())
+                Ok::<_, Error>(())
             })
         })
         .buffer_unordered(options.lanes)
@@ -67,7 +67,7 @@ pub async fn import(mall: &Mall, papers: &[Paper], options: &Options) -> anyhow:
             scoped(async move {
                 let id = user(identity, customer).await?;
                 progress.inc(1);
-                Ok((customer.to_owned(), id))
+                Ok::<_, Error>((customer.to_owned(), id))
             })
         })
         .buffer_unordered(options.lanes)

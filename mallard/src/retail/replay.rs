@@ -181,8 +181,11 @@ impl Lane {
             .collect();
         let address = Address { name: shown(&paper.customer).to_owned(), country: paper.country.clone(), ..Address::default() };
         let quote = QuoteRequest { lines: lines.clone(), address: Some(address.clone()), ..QuoteRequest::default() };
-        let mut client = self.order.clone();
-        let quoted = again(|| client.quote(quote.clone())).await?.quote.unwrap_or_default();
+        let client = self.order.clone();
+        let quoted = again(|| {
+            let (mut client, request) = (client.clone(), quote.clone());
+            async move { client.quote(request).await }
+        }).await?.quote.unwrap_or_default();
         let request = PlaceOrderRequest {
             address: Some(address),
             payment: Some(PaymentInput { method: "external".into(), ..PaymentInput::default() }),
@@ -194,8 +197,11 @@ impl Lane {
             customer: paper.customer.clone(),
             ..PlaceOrderRequest::default()
         };
-        let mut client = self.order.clone();
-        let placed = again(|| client.place_order(request.clone())).await?.order.unwrap_or_default();
+        let client = self.order.clone();
+        let placed = again(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.place_order(request).await }
+        }).await?.order.unwrap_or_default();
         if placed.status() == OrderStatus::PendingPayment {
             return Err(Error::unavailable("not_paid", "the order was placed but its payment is not settled; run the replay again"));
         }
@@ -209,8 +215,11 @@ impl Lane {
             return Ok(());
         }
         let request = AdminShipOrderRequest { id: order.id.clone(), carrier: "replay".into(), tracking_number: String::new() };
-        let mut client = self.order.clone();
-        match again(|| client.admin_ship_order(request.clone())).await {
+        let client = self.order.clone();
+        match again(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.admin_ship_order(request).await }
+        }).await {
             Ok(_) => Ok(()),
             // A repeat after an answer that was lost.
             Err(error) if error.kind == Kind::Conflict && error.code == "illegal_transition" => Ok(()),
@@ -262,8 +271,11 @@ impl Lane {
             customer: paper.customer.clone(),
             country: paper.country.clone(),
         };
-        let mut client = self.order.clone();
-        let order = again(|| client.admin_refund_order(request.clone())).await?.order.unwrap_or_default();
+        let client = self.order.clone();
+        let order = again(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.admin_refund_order(request).await }
+        }).await?.order.unwrap_or_default();
         self.purchases.lock().note(&order);
         Ok(())
     }
@@ -281,8 +293,11 @@ impl Lane {
             country: paper.country.clone(),
             lines: refund_lines(parts),
         };
-        let mut client = self.payment.clone();
-        again(|| client.refund_order(request.clone())).await?;
+        let client = self.payment.clone();
+        again(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.refund_order(request).await }
+        }).await?;
         let mut lines: Vec<Line> = Vec::new();
         for part in parts {
             let sku_id = sku_id(&part.code);
@@ -292,8 +307,11 @@ impl Lane {
             }
         }
         let request = ReturnRequest { id: String::new(), return_id: refund_id, lines, reason: "cancelled, no earlier purchase".into() };
-        let mut client = self.inventory.clone();
-        again(|| client.r#return(request.clone())).await?;
+        let client = self.inventory.clone();
+        again(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.r#return(request).await }
+        }).await?;
         Ok(())
     }
 
@@ -307,8 +325,11 @@ impl Lane {
                 idempotency_key: format!("online-retail:{}:{}", paper.invoice, row.number),
                 reference: Reference::of(paper, row.number, &row.code).to_text(),
             };
-            let mut client = self.inventory.clone();
-            again(|| client.adjust_stock(request.clone())).await?;
+            let client = self.inventory.clone();
+            again(|| {
+            let (mut client, request) = (client.clone(), request.clone());
+            async move { client.adjust_stock(request).await }
+        }).await?;
         }
         Ok(())
     }

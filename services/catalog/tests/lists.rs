@@ -2,6 +2,8 @@
 
 mod common;
 
+use std::option::Option;
+
 use common::{ENGINES, Engine, Shop, code, named, shop};
 use mallard_proto::catalog::v1::*;
 use mallard_testkit::{as_admin, as_system, as_user};

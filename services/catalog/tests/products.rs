@@ -227,11 +227,9 @@ async fn a_removed_variant_is_unknown_and_a_new_one_is_known() {
         let variants = vec![sized("L", &large), sized("M", "")];
         let change = UpdateProductRequest { id: product.id.clone(), variants, ..UpdateProductRequest::default() };
         let changed = shop.update(change).await.unwrap();
-        assert_eq!(changed.options, [Option_ { name: "size".into(), values: vec!["L".into(), "M".into()] }], "{engine:?}");
+        assert_eq!(changed.options, [mallard_proto::catalog::v1::Option { name: "size".into(), values: vec!["L".into(), "M".into()] }], "{engine:?}");
         assert!(shop.sku(&small).await.is_none());
         assert!(shop.sku(&changed.variants[1].id).await.unwrap().sellable);
         assert_eq!(shop.broken().await, Vec::<String>::new(), "the new variant has a stock row");
     }
 }
-
-use mallard_proto::catalog::v1::Option as Option_;

@@ -152,3 +152,106 @@ fn micros(duration: Duration) -> Micros {
     // The two ages are constants of at most a day.
     duration.as_micros() as Micros
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use futures_util::future::join_all;
+    use mallard_db::{DbConfig, MemoryDisk};
+    use tokio::time::advance;
+
+    use super::*;
+
+    async fn answers() -> Arc<Answers> {
+        let db = Db::open(&DbConfig::Memory(MemoryDisk::new()), "gateway", crate::migrations::MIGRATIONS).await.unwrap();
+        Arc::new(Answers::new(db, Clock::simulated(1_767_225_600_000_000)))
+    }
+
+    fn claim(body: &str, attempt: &str) -> Claim {
+        Claim { id: "id".into(), body: body.into(), attempt: attempt.into() }
+    }
+
+    fn answer() -> Remembered {
+        Remembered { status: 201, headers: vec![("etag".into(), "\"1\"".into())], body: Bytes::from_static(b"{}") }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_is_held_then_answered_and_other_bodies_are_told_apart() {
+        let answers = answers().await;
+        let begun = answers.db.statements();
+        assert_eq!(answers.begin(&claim("a", "1")).await.unwrap(), Begin::New);
+        assert_eq!(answers.begin(&claim("a", "2")).await.unwrap(), Begin::InFlight);
+        assert_eq!(answers.begin(&claim("b", "3")).await.unwrap(), Begin::Mismatch);
+        let before = answers.db.statements();
+        answers.finish(&claim("a", "1"), &answer()).await.unwrap();
+        assert_eq!(answers.db.statements() - before, 1);
+        assert_eq!(answers.begin(&claim("a", "4")).await.unwrap(), Begin::Replay(answer()));
+        assert_eq!(answers.begin(&claim("b", "5")).await.unwrap(), Begin::Mismatch);
+        assert!(begun < before);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_usual_request_costs_two_statements() {
+        let answers = answers().await;
+        let begun = answers.db.statements();
+        assert_eq!(answers.begin(&claim("a", "1")).await.unwrap(), Begin::New);
+        answers.finish(&claim("a", "1"), &answer()).await.unwrap();
+        assert_eq!(answers.db.statements() - begun, 2);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_given_back_is_free() {
+        let answers = answers().await;
+        answers.begin(&claim("a", "1")).await.unwrap();
+        // Another attempt cannot give away what it does not hold.
+        answers.abandon(&claim("a", "2")).await.unwrap();
+        assert_eq!(answers.begin(&claim("a", "2")).await.unwrap(), Begin::InFlight);
+        answers.abandon(&claim("a", "1")).await.unwrap();
+        assert_eq!(answers.begin(&claim("b", "3")).await.unwrap(), Begin::New);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_claim_whose_holder_died_is_taken_over_by_one() {
+        let answers = answers().await;
+        answers.begin(&claim("a", "1")).await.unwrap();
+        advance(CLAIM_AGE_MAX).await;
+        assert_eq!(answers.begin(&claim("a", "2")).await.unwrap(), Begin::InFlight);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(answers.begin(&claim("b", "3")).await.unwrap(), Begin::Mismatch);
+        assert_eq!(answers.begin(&claim("a", "4")).await.unwrap(), Begin::New);
+        assert_eq!(answers.begin(&claim("a", "5")).await.unwrap(), Begin::InFlight);
+        // The dead one comes back late: its answer is not the one that counts.
+        answers.finish(&claim("a", "1"), &Remembered { status: 500, ..answer() }).await.unwrap();
+        assert_eq!(answers.begin(&claim("a", "6")).await.unwrap(), Begin::InFlight);
+        answers.finish(&claim("a", "4"), &answer()).await.unwrap();
+        assert_eq!(answers.begin(&claim("a", "7")).await.unwrap(), Begin::Replay(answer()));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_answer_is_kept_a_day_and_then_removed() {
+        let answers = answers().await;
+        answers.begin(&claim("a", "1")).await.unwrap();
+        answers.finish(&claim("a", "1"), &answer()).await.unwrap();
+        advance(ANSWER_AGE_MAX).await;
+        assert_eq!(answers.begin(&claim("a", "2")).await.unwrap(), Begin::Replay(answer()));
+        assert_eq!(answers.prune_page().await.unwrap(), 0);
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(answers.begin(&claim("b", "3")).await.unwrap(), Begin::New);
+        advance(ANSWER_AGE_MAX + Duration::from_secs(1)).await;
+        assert_eq!(answers.prune_page().await.unwrap(), 1);
+        assert!(answers.held("id").await.unwrap().is_none());
+    }
+
+    #[tokio::test]
+    async fn of_many_at_once_one_gets_the_claim() {
+        let answers = answers().await;
+        let begins = join_all((0..50).map(|attempt| {
+            let answers = Arc::clone(&answers);
+            async move { answers.begin(&claim("a", &attempt.to_string())).await.unwrap() }
+        }));
+        let begins = begins.await;
+        assert_eq!(begins.iter().filter(|begin| **begin == Begin::New).count(), 1);
+        assert_eq!(begins.iter().filter(|begin| **begin == Begin::InFlight).count(), 49);
+    }
+}

@@ -3,6 +3,7 @@
 
 pub mod inventory;
 
+use std::option::Option;
 use std::sync::Arc;
 
 use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;

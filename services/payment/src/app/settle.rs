@@ -27,7 +27,7 @@ impl App {
                 Found::Unknown => Outcome::Unknown,
                 Found::Missing => match card {
                     Some(card) => return self.charge(payment, card).await,
-                    None => Outcome::Withdrawn { wanted: false },
+                    None => self.withdraw(&payment, false).await,
                 },
             }
         };
