@@ -48,6 +48,7 @@ pub async fn start(options: &Options, config: Config) -> anyhow::Result<Shop> {
     let config = config.set("catalog.shared_trust_ms", 0);
     let mut settings = Settings::new(services(), config, Storage::Folder(options.data_dir.clone()));
     settings.listen = Some(options.listen);
+    settings.pages = Some(demo::pages());
     let mall = Mall::start(settings).await?;
     let new_password = if folder.has_password() { None } else { Some(first_operator(&mall, &folder).await?) };
     let seeded = if options.demo { as_system(demo::seed(&mall)).await.context("the demo shop cannot be seeded")? } else { 0 };

@@ -195,3 +195,100 @@ pub fn address() -> Value {
         "district": "海淀区", "street": "1 Analytical Road", "postal_code": "01234",
     })
 }
+
+impl Shop {
+    /// Returns the whole address of a path, for requests that the JSON client cannot make.
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.mall.http_addr().expect("the gateway listens"))
+    }
+
+    /// Signs in; returns the answer, which may be a refusal.
+    pub async fn login(&self, email: &str, password: &str) -> Answer {
+        self.http.post("/auth/v1/login", json!({ "email": email, "password": password })).await
+    }
+
+    /// Makes a user with these roles, as the command line does, and signs it in.
+    pub async fn user_with(&self, roles: &[&str]) -> Shopper {
+        let email = format!("{}@shop.test", unique("user"));
+        let mut identity: IdentityServiceClient<ServiceChannel> = self.mall.client();
+        let request = CreateUserRequest {
+            email: email.clone(),
+            password: PASSWORD.into(),
+            name: "Grace".into(),
+            language: "en".into(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            seller_id: String::new(),
+        };
+        as_system(identity.create_user(request)).await.expect("the user is made");
+        let answer = self.login(&email, PASSWORD).await.expect(200).body;
+        let http = self.http.token(answer["tokens"]["access_token"].as_str().expect("a token"));
+        Shopper {
+            http,
+            id: answer["user"]["id"].as_str().expect("an id").into(),
+            email,
+            tokens: answer["tokens"].clone(),
+        }
+    }
+
+    /// Changes the price of a product with one variant.
+    pub async fn price(&self, product: &str, sku: &str, price: i64) {
+        let variant = json!({ "id": sku, "price": { "amount": price, "currency": "CNY" } });
+        self.admin.patch(&format!("/admin/v1/products/{product}"), json!({ "variants": [variant] })).await.expect(200);
+    }
+}
+
+/// Waits until a condition holds, for one second at most: what the acceptance page promises for changes made elsewhere.
+///
+/// # Panics
+/// After a second, naming what was waited for.
+pub async fn within_a_second<F, Fut>(what: &str, mut condition: F)
+where
+    F: FnMut() -> Fut,
+    Fut: Future<Output = bool>,
+{
+    let begun = tokio::time::Instant::now();
+    while !condition().await {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(1), "took more than a second: {what}");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+/// Every log line of this process, of every level and crate, since the first call of [`Logs::capture`].
+#[derive(Clone, Default)]
+pub struct Logs(std::sync::Arc<parking_lot::Mutex<Vec<u8>>>);
+
+impl Logs {
+    /// Starts to keep log lines; a second call returns the same ones.
+    pub fn capture() -> Logs {
+        static LOGS: std::sync::OnceLock<Logs> = std::sync::OnceLock::new();
+        let start = || {
+            let logs = Logs::default();
+            let writer = logs.clone();
+            tracing_subscriber::fmt()
+                .with_max_level(tracing_subscriber::filter::LevelFilter::TRACE)
+                .with_span_events(tracing_subscriber::fmt::format::FmtSpan::NEW)
+                .with_ansi(false)
+                .with_writer(move || writer.clone())
+                .try_init()
+                .expect("no test of this process logs elsewhere");
+            logs
+        };
+        LOGS.get_or_init(start).clone()
+    }
+
+    /// Returns what was logged so far.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.0.lock()).into_owned()
+    }
+}
+
+impl std::io::Write for Logs {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}

@@ -304,7 +304,7 @@ fn later() -> PaymentInput {
 
 async fn settle_and_check(mall: Mall, told: Arc<Mutex<Told>>) {
     // Every deadline passes, every retry comes.
-    tokio::time::sleep(Duration::from_secs(600)).await;
+    tokio::time::sleep(Duration::from_secs(240)).await;
     let checks = mallard::check::run(&mall).await;
     let red: Vec<_> = checks.iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect();
     assert!(red.is_empty(), "{}", red.join("\n"));

@@ -139,7 +139,14 @@ impl Context {
     /// The database's errors.
     pub async fn check_events(&self) -> mallard_types::Result<Vec<Check>> {
         match &self.inner.db {
-            Some(db) => mallard_bus::checks(db, self.inner.clock.now()).await,
+            Some(db) => {
+                let mut checks = mallard_bus::checks(db, self.inner.clock.now()).await?;
+                for check in &mut checks {
+                    // The same rules hold for every service; the name says whose books.
+                    check.name = format!("{}.{}", self.inner.service, check.name);
+                }
+                Ok(checks)
+            }
             None => Ok(Vec::new()),
         }
     }

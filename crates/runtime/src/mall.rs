@@ -76,6 +76,8 @@ pub struct Settings {
     pub switches: BTreeSet<String>,
     /// Fault layer, for simulation.
     pub fault: Option<Arc<dyn Fault>>,
+    /// Pages the binary adds to the HTTP surface, such as the demo shop's pictures.
+    pub pages: Option<axum::Router>,
 }
 
 impl Settings {
@@ -95,6 +97,7 @@ impl Settings {
             seed: None,
             switches: BTreeSet::new(),
             fault: None,
+            pages: None,
         }
     }
 }
@@ -199,7 +202,11 @@ impl Mall {
             });
         }
         if let Some(address) = settings.listen {
-            mall.serve_http(address, http.unwrap_or_else(|| ops::router(shutdown.clone()))).await?;
+            let mut router = http.unwrap_or_else(|| ops::router(shutdown.clone()));
+            if let Some(pages) = settings.pages {
+                router = router.merge(pages);
+            }
+            mall.serve_http(address, router).await?;
         }
         Ok(mall)
     }

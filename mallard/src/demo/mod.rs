@@ -12,9 +12,11 @@
 pub mod art;
 
 mod files;
+mod pages;
 mod seed;
 mod shop;
 
+pub use pages::pages;
 pub use seed::{seed, seed_catalog};
 pub use shop::{Brand, Category, Choice, Picture, Product, Seller, Shop, Text, Variant, shop};
 

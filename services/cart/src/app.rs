@@ -208,6 +208,14 @@ impl App {
         checks::run(&self.store).await
     }
 
+    /// Checks the books of this service's events.
+    ///
+    /// # Errors
+    /// The database is away.
+    pub async fn check_events(&self) -> Result<Vec<mallard_proto::common::v1::Check>> {
+        self.ctx.check_events().await
+    }
+
     /// Removes guest carts that expired, in bounded batches.
     ///
     /// # Errors

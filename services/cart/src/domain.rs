@@ -30,7 +30,7 @@ pub struct Goods {
     pub sku_id: String,
     /// Product it belongs to.
     pub product_id: String,
-    /// Product title in the caller's language.
+    /// Product title.
     pub title: String,
     /// Option name to value.
     pub options: BTreeMap<String, String>,

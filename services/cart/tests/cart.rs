@@ -434,7 +434,7 @@ async fn a_deleted_users_cart_goes_with_the_user() {
         id: "evt_1".into(),
         r#type: "user.deleted.v1".into(),
         key: "usr_del".into(),
-        payload: UserDeleted { user_id: "usr_del".into() }.encode_to_vec().into(),
+        payload: UserDeleted { user_id: "usr_del".into() }.encode_to_vec(),
         ..Default::default()
     };
     let mut intake = EventIntakeClient::new(mall.channel("cart"));

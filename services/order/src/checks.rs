@@ -96,7 +96,9 @@ pub async fn run(app: &Arc<App>) -> Result<Vec<Check>> {
     for flow in app.engine.list(true, SHOWN_MAX).await? {
         faults.entry("order.flows_not_stuck").or_default().push(format!("{} {}: {}", flow.key, flow.name, flow.last_error.unwrap_or_default()));
     }
-    Ok(NAMES.into_iter().map(|name| report(name, faults.get(name).map_or(&[], Vec::as_slice), seen)).collect())
+    let mut checks: Vec<_> = NAMES.into_iter().map(|name| report(name, faults.get(name).map_or(&[], Vec::as_slice), seen)).collect();
+    checks.extend(app.context.check_events().await?);
+    Ok(checks)
 }
 
 fn report(name: &str, faults: &[String], seen: u64) -> Check {

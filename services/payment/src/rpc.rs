@@ -156,9 +156,12 @@ impl PaymentService for Rpc {
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Answer<RunChecksResponse> {
         let check = |v: checks::Verdict| Check { name: v.name.to_owned(), ok: v.ok, detail: v.detail };
-        answer(checks::run(&self.0).await, |verdicts| RunChecksResponse {
-            checks: verdicts.into_iter().map(check).collect(),
-        })
+        let run = async {
+            let mut checks: Vec<Check> = checks::run(&self.0).await?.into_iter().map(check).collect();
+            checks.extend(self.0.check_events().await?);
+            Ok(checks)
+        };
+        answer(run.await, |checks| RunChecksResponse { checks })
     }
 }
 

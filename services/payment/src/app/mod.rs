@@ -89,6 +89,11 @@ impl App {
         self.vault.purge(self.clock_now());
     }
 
+    /// Checks the books of this service's events.
+    pub(crate) async fn check_events(&self) -> Result<Vec<mallard_proto::common::v1::Check>> {
+        self.ctx.check_events().await
+    }
+
     /// The clock's time, which no caller can move; for deadlines and retries.
     fn clock_now(&self) -> Micros {
         self.ctx.clock().now()

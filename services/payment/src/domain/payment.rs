@@ -249,7 +249,7 @@ impl Payment {
     /// Marks that its order is closed; `None` when there is nothing to give up or to give back.
     pub fn close(&self, now: Micros, clock_now: Micros) -> Option<Payment> {
         let open =
-            matches!(self.status, Status::Authorised | Status::Captured | Status::PartiallyRefunded);
+            matches!(self.status, Status::Pending | Status::Authorised | Status::Captured | Status::PartiallyRefunded);
         if self.closing || !open {
             return None;
         }
