@@ -34,7 +34,10 @@ pub fn check(access: Access, caller: &Caller) -> Result<()> {
         return Ok(());
     }
     if caller.kind != CallerKind::User {
-        return Err(Error::unauthenticated("unauthenticated", "sign in and send the access token as Authorization: Bearer"));
+        return Err(Error::unauthenticated(
+            "unauthenticated",
+            "sign in and send the access token as Authorization: Bearer",
+        ));
     }
     let allowed = match access {
         Access::Public | Access::User => true,
@@ -52,7 +55,9 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
     let Some(value) = headers.get(http::header::AUTHORIZATION) else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
     match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(Some(token.trim())),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim()))
+        }
         _ => Err(Error::unauthenticated("invalid_token", "Authorization must be Bearer and an access token")),
     }
 }
@@ -61,7 +66,9 @@ pub fn bearer(headers: &HeaderMap) -> Result<Option<&str>> {
 pub fn language(headers: &HeaderMap) -> Option<&str> {
     let text = headers.get(http::header::ACCEPT_LANGUAGE)?.to_str().ok()?;
     let first = text.split(',').next()?.split(';').next()?.trim();
-    let shaped = !first.is_empty() && first.len() <= 35 && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let shaped = !first.is_empty()
+        && first.len() <= 35
+        && first.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     shaped.then_some(first)
 }
 
@@ -78,7 +85,8 @@ mod tests {
     #[test]
     fn each_level_lets_in_whom_it_should() {
         let code = |access, caller: &Caller| check(access, caller).err().map(|error| error.code.into_owned());
-        let (nobody, shopper, seller, admin) = (Caller::default(), user(&["user"]), user(&["seller"]), user(&["admin"]));
+        let (nobody, shopper, seller, admin) =
+            (Caller::default(), user(&["user"]), user(&["seller"]), user(&["admin"]));
         for caller in [&nobody, &shopper, &seller, &admin] {
             assert_eq!(code(Access::Public, caller), None);
         }
@@ -94,7 +102,9 @@ mod tests {
 
     #[test]
     fn a_bearer_token_is_found_whatever_the_case_of_the_scheme() {
-        let with = |value: &'static str| HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::from_static(value))]);
+        let with = |value: &'static str| {
+            HeaderMap::from_iter([(http::header::AUTHORIZATION, HeaderValue::from_static(value))])
+        };
         assert_eq!(bearer(&HeaderMap::new()).unwrap(), None);
         assert_eq!(bearer(&with("bearer abc")).unwrap(), Some("abc"));
         for bad in ["Basic abc", "Bearer", "Bearer ", "abc"] {
@@ -104,7 +114,9 @@ mod tests {
 
     #[test]
     fn the_first_language_counts() {
-        let with = |value: &'static str| HeaderMap::from_iter([(http::header::ACCEPT_LANGUAGE, HeaderValue::from_static(value))]);
+        let with = |value: &'static str| {
+            HeaderMap::from_iter([(http::header::ACCEPT_LANGUAGE, HeaderValue::from_static(value))])
+        };
         assert_eq!(language(&with("zh-CN,zh;q=0.9,en;q=0.8")), Some("zh-CN"));
         assert_eq!(language(&with("en;q=0.5")), Some("en"));
         assert_eq!(language(&with("*")), None);

@@ -36,7 +36,9 @@ fn too_large() -> Error {
 
 /// Checks that a body says it is JSON in the clear. A body that says nothing is taken for JSON.
 fn check_type(headers: &HeaderMap) -> Result<()> {
-    let refused = |message: &'static str, param: &'static str| Err(Error::invalid("unsupported_media_type", message).param(param));
+    let refused = |message: &'static str, param: &'static str| {
+        Err(Error::invalid("unsupported_media_type", message).param(param))
+    };
     if headers.get(header::CONTENT_ENCODING).is_some_and(|value| value != "identity") {
         return refused("the body must not be compressed", "Content-Encoding");
     }
@@ -129,7 +131,11 @@ mod tests {
     #[test]
     fn errors_name_the_field_by_its_path() {
         let body = r#"{"payment": {"method": "later"}, "expected_total": {"amount": 1, "currency": "CNY"}, "lines": [{"sku_id": "a", "quantity": "2"}]}"#;
-        let expected = ("invalid_field".to_owned(), "lines[0].quantity".to_owned(), "lines[0].quantity must be a whole number that fits".to_owned());
+        let expected = (
+            "invalid_field".to_owned(),
+            "lines[0].quantity".to_owned(),
+            "lines[0].quantity must be a whole number that fits".to_owned(),
+        );
         assert_eq!(refusal::<PlaceOrderRequest>(body), expected);
 
         let (code, param, _) = refusal::<PlaceOrderRequest>(&body.replace("\"2\"", "1.5"));
@@ -141,17 +147,27 @@ mod tests {
         let (code, param, _) = refusal::<PlaceOrderRequest>(&body.replace(", \"quantity\": \"2\"", ""));
         assert_eq!((code.as_str(), param.as_str()), ("required", "lines[0].quantity"));
 
-        let (code, param, message) = refusal::<CreateProductRequest>(r#"{"title": "a", "variants": [], "status": "sold"}"#);
+        let (code, param, message) =
+            refusal::<CreateProductRequest>(r#"{"title": "a", "variants": [], "status": "sold"}"#);
         assert_eq!((code.as_str(), param.as_str()), ("invalid_field", "status"));
         assert!(message.contains("draft, listed, delisted, deleted"), "{message}");
     }
 
     #[test]
     fn errors_at_the_root_are_clear() {
-        assert_eq!(refusal::<PlaceOrderRequest>("{"), ("malformed_json".into(), "".into(), "the body is not JSON: line 1, column 1".into()));
+        assert_eq!(
+            refusal::<PlaceOrderRequest>("{"),
+            ("malformed_json".into(), "".into(), "the body is not JSON: line 1, column 1".into())
+        );
         assert_eq!(refusal::<mallard_proto::identity::v1::GetMeRequest>("{} x").0, "malformed_json");
-        assert_eq!(refusal::<PlaceOrderRequest>("[]"), ("invalid_field".into(), "".into(), "the body must be an object".into()));
-        assert_eq!(refusal::<PlaceOrderRequest>(""), ("required".into(), "payment".into(), "payment is required".into()));
+        assert_eq!(
+            refusal::<PlaceOrderRequest>("[]"),
+            ("invalid_field".into(), "".into(), "the body must be an object".into())
+        );
+        assert_eq!(
+            refusal::<PlaceOrderRequest>(""),
+            ("required".into(), "payment".into(), "payment is required".into())
+        );
         assert_eq!(refusal::<PlaceOrderRequest>(r#"{"colour": 1}"#).1, "colour");
         assert_eq!(refusal::<PlaceOrderRequest>(r#"{"note": "a", "note": "b"}"#).1, "note");
         assert_eq!(refusal::<PlaceOrderRequest>("{\"note\": \"\u{0}\"}").0, "malformed_json");
@@ -160,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_value_is_never_repeated_in_the_error() {
-        let (_, _, message) = refusal::<mallard_proto::identity::v1::LoginRequest>(r#"{"email": "a", "password": 12345678}"#);
+        let (_, _, message) =
+            refusal::<mallard_proto::identity::v1::LoginRequest>(r#"{"email": "a", "password": 12345678}"#);
         assert!(!message.contains("1234"), "{message}");
     }
 
@@ -172,7 +189,11 @@ mod tests {
         }
         assert!(check_type(&HeaderMap::new()).is_ok());
         for bad in ["text/plain", "application/x-www-form-urlencoded", ""] {
-            assert_eq!(check_type(&headers(header::CONTENT_TYPE, bad)).unwrap_err().code, "unsupported_media_type", "{bad}");
+            assert_eq!(
+                check_type(&headers(header::CONTENT_TYPE, bad)).unwrap_err().code,
+                "unsupported_media_type",
+                "{bad}"
+            );
         }
         assert!(check_type(&headers(header::CONTENT_ENCODING, "gzip")).is_err());
     }
@@ -182,9 +203,14 @@ mod tests {
         let huge = vec![b' '; BODY_BYTES_MAX + 1];
         assert_eq!(read(&HeaderMap::new(), Body::from(huge.clone())).await.unwrap_err().code, "body_too_large");
         let unsized_body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(
-            huge.chunks(65_536).map(|chunk| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::copy_from_slice(chunk)))).collect::<Vec<_>>(),
+            huge.chunks(65_536)
+                .map(|chunk| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::copy_from_slice(chunk))))
+                .collect::<Vec<_>>(),
         )));
         assert_eq!(read(&HeaderMap::new(), unsized_body).await.unwrap_err().code, "body_too_large");
-        assert_eq!(read(&HeaderMap::new(), Body::from(vec![b' '; BODY_BYTES_MAX])).await.unwrap().len(), BODY_BYTES_MAX);
+        assert_eq!(
+            read(&HeaderMap::new(), Body::from(vec![b' '; BODY_BYTES_MAX])).await.unwrap().len(),
+            BODY_BYTES_MAX
+        );
     }
 }

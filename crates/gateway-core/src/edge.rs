@@ -151,7 +151,14 @@ impl Edge {
         response
     }
 
-    async fn answer(&self, route: &Route, params: Vec<String>, parts: &Parts, body: Body, mut call: Call) -> Result<Reply> {
+    async fn answer(
+        &self,
+        route: &Route,
+        params: Vec<String>,
+        parts: &Parts,
+        body: Body,
+        mut call: Call,
+    ) -> Result<Reply> {
         let _place = self
             .under_way
             .try_acquire()
@@ -222,12 +229,23 @@ impl Edge {
         perform(hook, info, call, headers, work).await
     }
 
-    fn report(&self, parts: &Parts, route: Option<&Route>, response: &Response<Body>, request_id: &str, trace: Trace, elapsed: Duration) {
+    fn report(
+        &self,
+        parts: &Parts,
+        route: Option<&Route>,
+        response: &Response<Body>,
+        request_id: &str,
+        trace: Trace,
+        elapsed: Duration,
+    ) {
         let status = response.status().as_u16();
         let template = route.map_or("unmatched", |route| route.info.path);
         match route {
             Some(route) => route.meter.count(status, elapsed),
-            None => metrics::counter!("mallard_http_requests_total", "route" => template, "status" => status.to_string()).increment(1),
+            None => {
+                metrics::counter!("mallard_http_requests_total", "route" => template, "status" => status.to_string())
+                    .increment(1)
+            }
         }
         tracing::info!(
             verb = parts.method.as_str(),
@@ -260,7 +278,9 @@ fn refuse(error: &Error, request_id: &str) -> Reply {
     let source = error.source.as_deref().map(tracing::field::display);
     match error.kind {
         Kind::Internal => tracing::error!(%error, source, request_id, "a request failed"),
-        Kind::Unavailable | Kind::Deadline => tracing::warn!(%error, source, request_id, "a request could not be served"),
+        Kind::Unavailable | Kind::Deadline => {
+            tracing::warn!(%error, source, request_id, "a request could not be served")
+        }
         _ => tracing::debug!(%error, request_id, "a request was refused"),
     }
     problem::reply(error, request_id)

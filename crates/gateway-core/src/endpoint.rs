@@ -81,7 +81,9 @@ pub fn read<R: Request>(info: &RouteInfo, input: &Input<'_>) -> Result<R> {
         let Some(field) = request.path_param(name) else { continue };
         // A body that repeats the id from the path is welcome; one that contradicts it is a mistake of the client.
         if !field.is_empty() && field != value {
-            return Err(Error::invalid("invalid_field", format!("{name} differs from the one in the path")).param(*name));
+            return Err(
+                Error::invalid("invalid_field", format!("{name} differs from the one in the path")).param(*name)
+            );
         }
         field.clone_from(value);
     }
@@ -99,7 +101,11 @@ fn read_query<R: Request>(info: &RouteInfo, text: &str, request: &mut R) -> Resu
         let slot = if info.body || in_path { Slot::Unknown } else { request.query_param(&name, &value)? };
         let param = || shorten(&name);
         match slot {
-            Slot::Unknown => return Err(Error::invalid("unknown_field", format!("there is no parameter {}", param())).param(param())),
+            Slot::Unknown => {
+                return Err(
+                    Error::invalid("unknown_field", format!("there is no parameter {}", param())).param(param())
+                );
+            }
             Slot::One if seen.iter().any(|other| *other == name) => {
                 return Err(Error::invalid("invalid_field", format!("{name} is given twice")).param(param()));
             }

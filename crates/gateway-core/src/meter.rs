@@ -21,7 +21,8 @@ impl Meter {
 
     /// Counts one answer.
     pub fn count(&self, status: u16, elapsed: Duration) {
-        let seconds = self.seconds.get_or_init(|| histogram!("mallard_http_request_duration_seconds", "route" => self.route));
+        let seconds =
+            self.seconds.get_or_init(|| histogram!("mallard_http_request_duration_seconds", "route" => self.route));
         seconds.record(elapsed.as_secs_f64());
         if let Some((_, counter)) = self.answers.read().iter().find(|(other, _)| *other == status) {
             counter.increment(1);

@@ -12,8 +12,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
-use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http::StatusCode;
+use http::header::{HeaderMap, HeaderName, HeaderValue};
 use mallard_types::{Error, Result};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -151,7 +151,11 @@ fn canonical(value: &Value, out: &mut String) {
 
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]).map(char::from).collect()
+    bytes
+        .iter()
+        .flat_map(|byte| [DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]])
+        .map(char::from)
+        .collect()
 }
 
 /// What the first request tells those that wait for it.
@@ -255,7 +259,8 @@ impl Once {
                 // An answer that is not kept must not be given: the next one with this key could differ.
                 tracing::error!(%error, "an answer could not be stored under its idempotency key");
                 let after = CLAIM_AGE_MAX.as_millis() as u64;
-                return Err(Error::unavailable("answer_not_stored", "send the request again with the same key").retry_after_ms(after));
+                return Err(Error::unavailable("answer_not_stored", "send the request again with the same key")
+                    .retry_after_ms(after));
             }
             attempt += 1;
             sleep_until(Instant::now() + LOOK_AGAIN).await;
@@ -268,7 +273,11 @@ impl Once {
 
 fn remember(reply: &Reply) -> Remembered {
     let text = |(name, value): (&HeaderName, &HeaderValue)| Some((name.to_string(), value.to_str().ok()?.to_owned()));
-    Remembered { status: reply.status.as_u16(), headers: reply.headers.iter().filter_map(text).collect(), body: reply.body.clone() }
+    Remembered {
+        status: reply.status.as_u16(),
+        headers: reply.headers.iter().filter_map(text).collect(),
+        body: reply.body.clone(),
+    }
 }
 
 fn replay(answer: &Remembered) -> Result<Reply> {
@@ -283,11 +292,13 @@ fn replay(answer: &Remembered) -> Result<Reply> {
 }
 
 fn in_flight() -> Error {
-    Error::conflict("idempotency_in_flight", "a request with this Idempotency-Key is still running").retry_after_ms(1_000)
+    Error::conflict("idempotency_in_flight", "a request with this Idempotency-Key is still running")
+        .retry_after_ms(1_000)
 }
 
 fn conflict() -> Error {
-    Error::refused("idempotency_conflict", "this Idempotency-Key was used with another request; use a new one").param("Idempotency-Key")
+    Error::refused("idempotency_conflict", "this Idempotency-Key was used with another request; use a new one")
+        .param("Idempotency-Key")
 }
 
 #[cfg(test)]

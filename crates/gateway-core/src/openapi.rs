@@ -76,11 +76,13 @@ fn operation(route: &Route, models: &mut Models) -> Value {
     }
     if info.body {
         let schema = models.request_body(info.request, info.path_params);
-        let required = schema::message(info.request).is_some_and(|message| message.fields.iter().any(|field| field.required));
+        let required =
+            schema::message(info.request).is_some_and(|message| message.fields.iter().any(|field| field.required));
         operation["requestBody"] = json!({"required": required, "content": {"application/json": {"schema": schema}}});
     }
     // An empty alternative says that the token is welcome but not needed.
-    operation["security"] = if route.access == Access::Public { json!([{}, {"token": []}]) } else { json!([{"token": []}]) };
+    operation["security"] =
+        if route.access == Access::Public { json!([{}, {"token": []}]) } else { json!([{"token": []}]) };
     operation
 }
 
@@ -89,8 +91,9 @@ fn operation_id(info: &RouteInfo) -> String {
     if info.binding == 0 {
         return info.name.to_owned();
     }
-    let surface = info.path.split('/').nth(1).unwrap_or_default();
-    format!("{}{}_{}", surface[..1].to_uppercase(), &surface[1..], info.name)
+    let mut surface = info.path.split('/').nth(1).unwrap_or_default().chars();
+    let first = surface.next().map(|c| c.to_ascii_uppercase());
+    format!("{}{}_{}", first.into_iter().collect::<String>(), surface.as_str(), info.name)
 }
 
 fn describe(info: &RouteInfo, access: Access) -> (String, String) {
@@ -141,10 +144,22 @@ fn parameters(info: &RouteInfo, models: &mut Models) -> Vec<Value> {
     let has_key = request.fields.iter().any(|field| field.header == "Idempotency-Key");
     if !has_key && info.idempotency != Idempotency::None {
         let required = info.idempotency == Idempotency::Required;
-        list.push(parameter("header", "Idempotency-Key", required, KEY_DOC, json!({"type": "string", "minLength": 1, "maxLength": 255})));
+        list.push(parameter(
+            "header",
+            "Idempotency-Key",
+            required,
+            KEY_DOC,
+            json!({"type": "string", "minLength": 1, "maxLength": 255}),
+        ));
     }
     if info.etag && info.verb == "GET" {
-        list.push(parameter("header", "If-None-Match", false, "Answers 304 when the version is still this one.", json!({"type": "string"})));
+        list.push(parameter(
+            "header",
+            "If-None-Match",
+            false,
+            "Answers 304 when the version is still this one.",
+            json!({"type": "string"}),
+        ));
     }
     list
 }
@@ -154,7 +169,10 @@ const KEY_DOC: &str = "The same key with the same body is done once and answered
 fn header(field: &Field, required: bool) -> Value {
     let (doc, schema) = match field.header {
         "Idempotency-Key" => (KEY_DOC, json!({"type": "string", "minLength": 1, "maxLength": 255})),
-        "If-Match" => ("Refuses (412 version_mismatch) when the version is another one.", json!({"type": "string", "examples": ["\"7\""]})),
+        "If-Match" => (
+            "Refuses (412 version_mismatch) when the version is another one.",
+            json!({"type": "string", "examples": ["\"7\""]}),
+        ),
         "X-Cart-Token" => ("Names the cart of a guest.", json!({"type": "string"})),
         _ => (field.doc, json!({"type": "string"})),
     };
@@ -200,7 +218,8 @@ fn responses(route: &Route, models: &mut Models) -> Value {
 /// Lists the refusals that the route's rules lead to; others come under `default`.
 fn statuses(route: &Route) -> Vec<u16> {
     let info = route.info;
-    let reads = schema::message(info.request).is_some_and(|message| message.fields.iter().any(|field| field.header == "If-Match"));
+    let reads = schema::message(info.request)
+        .is_some_and(|message| message.fields.iter().any(|field| field.header == "If-Match"));
     let rules = [
         (true, 400),
         (route.access != Access::Public, 401),

@@ -46,7 +46,11 @@ pub fn reply(error: &Error, request_id: &str) -> Reply {
         error: Inner {
             kind: error.kind.as_str(),
             code: if internal { "internal" } else { &error.code },
-            message: if internal { "something went wrong on our side; the request id helps us find it" } else { &error.message },
+            message: if internal {
+                "something went wrong on our side; the request id helps us find it"
+            } else {
+                &error.message
+            },
             param: error.param.as_deref().filter(|_| !internal),
             details: error.details.as_deref().filter(|_| !internal),
             request_id,
@@ -60,10 +64,9 @@ pub fn reply(error: &Error, request_id: &str) -> Reply {
     if error.kind == Kind::Unauthenticated {
         headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    if let (405, Some(allow)) = (status(error).as_u16(), error.details.as_deref().and_then(|d| d["allow"].as_str())) {
-        if let Ok(allow) = HeaderValue::from_str(allow) {
-            headers.insert(ALLOW, allow);
-        }
+    let allow = error.details.as_deref().and_then(|details| details["allow"].as_str());
+    if let (405, Some(Ok(allow))) = (status(error).as_u16(), allow.map(HeaderValue::from_str)) {
+        headers.insert(ALLOW, allow);
     }
     // Text, numbers and JSON values always have a JSON form.
     let body = serde_json::to_vec(&problem).unwrap_or_default().into();
@@ -91,7 +94,9 @@ mod tests {
 
     #[test]
     fn an_error_has_the_form_of_the_api() {
-        let error = Error::conflict("out_of_stock", "only 2 are left").param("items[0].quantity").details(json!({"available": 2}));
+        let error = Error::conflict("out_of_stock", "only 2 are left")
+            .param("items[0].quantity")
+            .details(json!({"available": 2}));
         assert_eq!(
             body(&error),
             json!({"error": {"type": "conflict", "code": "out_of_stock", "message": "only 2 are left", "param": "items[0].quantity",
@@ -116,14 +121,23 @@ mod tests {
 
     #[test]
     fn waiting_times_are_rounded_up_to_seconds() {
-        let after = |ms| reply(&Error::too_many("slow_down", "").retry_after_ms(ms), "").headers[RETRY_AFTER].to_str().unwrap().to_owned();
+        let after = |ms| {
+            reply(&Error::too_many("slow_down", "").retry_after_ms(ms), "").headers[RETRY_AFTER]
+                .to_str()
+                .unwrap()
+                .to_owned()
+        };
         assert_eq!((after(1), after(1_000), after(1_001), after(0)), ("1".into(), "1".into(), "2".into(), "1".into()));
     }
 
     #[test]
     fn internal_text_stays_inside() {
-        let error = Error::internal("db_corrupt", "table orders is gone").details(json!({"path": "/var/x"})).param("sql");
+        let error =
+            Error::internal("db_corrupt", "table orders is gone").details(json!({"path": "/var/x"})).param("sql");
         let body = body(&error).to_string();
-        assert!(!body.contains("orders") && !body.contains("db_corrupt") && !body.contains("/var") && !body.contains("sql"), "{body}");
+        assert!(
+            !body.contains("orders") && !body.contains("db_corrupt") && !body.contains("/var") && !body.contains("sql"),
+            "{body}"
+        );
     }
 }

@@ -28,7 +28,13 @@ pub fn routes(channel: impl Fn(&str) -> ServiceChannel) -> Vec<Route> {
     impl<F: Fn(&str) -> ServiceChannel> Visitor for Collect<F> {
         fn route<M: Method>(&mut self, info: &'static RouteInfo) {
             let endpoint = Box::new(Typed::<M>::new(info, (self.0)(info.service)));
-            self.1.push(Route { info, access: access(info), surface: surface(info.path), endpoint, meter: Meter::new(info.path) });
+            self.1.push(Route {
+                info,
+                access: access(info),
+                surface: surface(info.path),
+                endpoint,
+                meter: Meter::new(info.path),
+            });
         }
     }
     let mut collect = Collect(channel, Vec::new());
@@ -80,7 +86,8 @@ impl Table {
     pub fn new(routes: Vec<Route>) -> Result<Table, String> {
         let mut places: BTreeMap<String, Vec<(Verb, usize)>> = BTreeMap::new();
         for (index, route) in routes.iter().enumerate() {
-            let verb = Verb::from_bytes(route.info.verb.as_bytes()).map_err(|_| format!("{} is no verb", route.info.verb))?;
+            let verb =
+                Verb::from_bytes(route.info.verb.as_bytes()).map_err(|_| format!("{} is no verb", route.info.verb))?;
             let verbs = places.entry(normal(route.info.path)).or_default();
             if verbs.iter().any(|(other, _)| *other == verb) {
                 return Err(format!("two routes for {verb} {}", route.info.path));
@@ -127,6 +134,7 @@ impl Table {
 /// Gives parameters names by their position, so that two routes may call the same segment by different names.
 fn normal(path: &str) -> String {
     let segments = path.split('/').enumerate();
-    let named = segments.map(|(index, segment)| if segment.starts_with('{') { format!("{{p{index}}}") } else { segment.to_owned() });
+    let named = segments
+        .map(|(index, segment)| if segment.starts_with('{') { format!("{{p{index}}}") } else { segment.to_owned() });
     named.collect::<Vec<_>>().join("/")
 }

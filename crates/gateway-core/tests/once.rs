@@ -24,7 +24,10 @@ struct Orders {
 
 #[async_trait::async_trait]
 impl order::order_service_server::OrderService for Orders {
-    async fn place_order(&self, request: Request<order::PlaceOrderRequest>) -> Result<Response<order::PlaceOrderResponse>, Status> {
+    async fn place_order(
+        &self,
+        request: Request<order::PlaceOrderRequest>,
+    ) -> Result<Response<order::PlaceOrderResponse>, Status> {
         let request = request.into_inner();
         assert!(!request.idempotency_key.is_empty(), "the key travels to the service");
         let number = self.placed.fetch_add(1, Ordering::SeqCst) + 1;
@@ -49,14 +52,19 @@ struct Mall {
 fn mall(permits: usize) -> Mall {
     let channels = Channels::default();
     let orders = Arc::new(Orders { placed: AtomicU64::new(0), gate: Semaphore::new(permits) });
-    channels.mount_local("order", Routes::new(order::order_service_server::OrderServiceServer::from_arc(Arc::clone(&orders))));
+    channels.mount_local(
+        "order",
+        Routes::new(order::order_service_server::OrderServiceServer::from_arc(Arc::clone(&orders))),
+    );
     let store = Arc::new(Memory::default());
     let edge = edge_with(&channels, Arc::clone(&store) as _, None, EdgeConfig::default());
     Mall { edge, orders, store }
 }
 
 fn body(note: &str) -> String {
-    format!(r#"{{"payment": {{"method": "later"}}, "expected_total": {{"amount": 1, "currency": "CNY"}}, "note": "{note}"}}"#)
+    format!(
+        r#"{{"payment": {{"method": "later"}}, "expected_total": {{"amount": 1, "currency": "CNY"}}, "note": "{note}"}}"#
+    )
 }
 
 impl Mall {
@@ -88,7 +96,10 @@ async fn the_same_request_again_gets_the_same_answer() {
     // White space and order of names are not another body.
     let same = r#"{ "note":"", "expected_total":{"currency":"CNY","amount":1}, "payment":{"method":"later"} }"#;
     let second = mall.place("usr_1", "k", same).await;
-    assert_eq!((second.status.as_u16(), second.header("idempotent-replayed"), second.header("etag")), (201, "true", "\"1\""));
+    assert_eq!(
+        (second.status.as_u16(), second.header("idempotent-replayed"), second.header("etag")),
+        (201, "true", "\"1\"")
+    );
     assert_eq!(first.text, second.text);
     assert_eq!(mall.placed(), 1);
     assert_eq!((mall.store.begins.load(Ordering::SeqCst), mall.store.finishes.load(Ordering::SeqCst)), (2, 1));
@@ -114,7 +125,8 @@ async fn another_caller_may_use_the_same_key() {
 #[tokio::test]
 async fn refusals_are_remembered_and_failures_are_not() {
     let mall = mall(100);
-    let (first, second) = (mall.place("usr_1", "r", &body("refuse")).await, mall.place("usr_1", "r", &body("refuse")).await);
+    let (first, second) =
+        (mall.place("usr_1", "r", &body("refuse")).await, mall.place("usr_1", "r", &body("refuse")).await);
     assert_eq!((first.status.as_u16(), second.status.as_u16()), (409, 409));
     assert_eq!(first.text, second.text);
     assert_eq!(second.header("idempotent-replayed"), "true");

@@ -21,10 +21,15 @@ struct Catalog;
 
 #[async_trait::async_trait]
 impl catalog::catalog_service_server::CatalogService for Catalog {
-    async fn get_product(&self, request: Request<catalog::GetProductRequest>) -> Result<Response<catalog::GetProductResponse>, Status> {
+    async fn get_product(
+        &self,
+        request: Request<catalog::GetProductRequest>,
+    ) -> Result<Response<catalog::GetProductResponse>, Status> {
         let id = request.into_inner().id;
         match id.as_str() {
-            "prod_gone" => return Err(mallard_rpc::status(Error::not_found("product_not_found", "there is no such product"))),
+            "prod_gone" => {
+                return Err(mallard_rpc::status(Error::not_found("product_not_found", "there is no such product")));
+            }
             "prod_busy" => return Err(mallard_rpc::status(Error::unavailable("busy", "later").retry_after_ms(1_500))),
             "prod_broken" => return Err(mallard_rpc::status(Error::internal("disk", "sector 7 is bad"))),
             "prod_slow" => std::future::pending::<()>().await,
@@ -36,19 +41,28 @@ impl catalog::catalog_service_server::CatalogService for Catalog {
         Ok(Response::new(catalog::GetProductResponse { product: Some(product) }))
     }
 
-    async fn list_products(&self, request: Request<catalog::ListProductsRequest>) -> Result<Response<catalog::ListProductsResponse>, Status> {
+    async fn list_products(
+        &self,
+        request: Request<catalog::ListProductsRequest>,
+    ) -> Result<Response<catalog::ListProductsResponse>, Status> {
         let product = catalog::Product { title: format!("{:?}", request.into_inner()), ..Default::default() };
         Ok(Response::new(catalog::ListProductsResponse { products: vec![product], ..Default::default() }))
     }
 
-    async fn update_product(&self, request: Request<catalog::UpdateProductRequest>) -> Result<Response<catalog::UpdateProductResponse>, Status> {
+    async fn update_product(
+        &self,
+        request: Request<catalog::UpdateProductRequest>,
+    ) -> Result<Response<catalog::UpdateProductResponse>, Status> {
         let request = request.into_inner();
         let title = format!("{:?} {:?} by {}", request.title, request.if_version, current().caller.user_id);
         let product = catalog::Product { id: request.id, title, version: 8, ..Default::default() };
         Ok(Response::new(catalog::UpdateProductResponse { product: Some(product) }))
     }
 
-    async fn list_product(&self, request: Request<catalog::SetProductStatusRequest>) -> Result<Response<catalog::SetProductStatusResponse>, Status> {
+    async fn list_product(
+        &self,
+        request: Request<catalog::SetProductStatusRequest>,
+    ) -> Result<Response<catalog::SetProductStatusResponse>, Status> {
         let product = catalog::Product { id: request.into_inner().id, ..Default::default() };
         Ok(Response::new(catalog::SetProductStatusResponse { product: Some(product) }))
     }
@@ -62,13 +76,19 @@ impl cart::cart_service_server::CartService for Cart {
         let request = request.into_inner();
         let line = cart::CartLine { sku_id: request.sku_id, quantity: request.quantity, ..Default::default() };
         let token = if request.cart_token.is_empty() { "ct_new".to_owned() } else { String::new() };
-        Ok(Response::new(cart::CartResponse { cart: Some(cart::Cart { lines: vec![line], version: 1, ..Default::default() }), cart_token: token }))
+        Ok(Response::new(cart::CartResponse {
+            cart: Some(cart::Cart { lines: vec![line], version: 1, ..Default::default() }),
+            cart_token: token,
+        }))
     }
 
     async fn set_line(&self, request: Request<cart::SetLineRequest>) -> Result<Response<cart::CartResponse>, Status> {
         let request = request.into_inner();
         let line = cart::CartLine { sku_id: request.sku_id, quantity: request.quantity, ..Default::default() };
-        Ok(Response::new(cart::CartResponse { cart: Some(cart::Cart { lines: vec![line], ..Default::default() }), ..Default::default() }))
+        Ok(Response::new(cart::CartResponse {
+            cart: Some(cart::Cart { lines: vec![line], ..Default::default() }),
+            ..Default::default()
+        }))
     }
 }
 
@@ -90,7 +110,8 @@ fn mall() -> Channels {
     let channels = Channels::default();
     channels.mount_local("catalog", Routes::new(catalog::catalog_service_server::CatalogServiceServer::new(Catalog)));
     channels.mount_local("cart", Routes::new(cart::cart_service_server::CartServiceServer::new(Cart)));
-    channels.mount_local("identity", Routes::new(identity::identity_service_server::IdentityServiceServer::new(Identity)));
+    channels
+        .mount_local("identity", Routes::new(identity::identity_service_server::IdentityServiceServer::new(Identity)));
     channels
 }
 
@@ -124,7 +145,14 @@ async fn a_copy_that_is_still_good_is_not_sent_again() {
 #[tokio::test]
 async fn the_request_id_travels_through_or_is_made() {
     let edge = edge(&mall());
-    let answer = send(&edge, "GET", "/store/v1/products/prod_1", &[("x-request-id", "mine-1"), ("accept-language", "zh,en")], "").await;
+    let answer = send(
+        &edge,
+        "GET",
+        "/store/v1/products/prod_1",
+        &[("x-request-id", "mine-1"), ("accept-language", "zh,en")],
+        "",
+    )
+    .await;
     assert_eq!(answer.header("x-request-id"), "mine-1");
     assert_eq!(answer.json()["product"]["title"], "zh mine-1");
     let answer = send(&edge, "GET", "/store/v1/products/prod_gone", &[("x-request-id", "no spaces please")], "").await;
@@ -147,12 +175,20 @@ async fn unknown_routes_and_verbs_are_told_apart() {
 #[tokio::test]
 async fn query_parameters_are_typed_and_unknown_ones_refused() {
     let edge = edge(&mall());
-    let answer = send(&edge, "GET", "/store/v1/products?q=red+mug&price[gte]=100&price%5Blte%5D=900&in_stock=true&limit=5", &[], "").await;
+    let answer = send(
+        &edge,
+        "GET",
+        "/store/v1/products?q=red+mug&price[gte]=100&price%5Blte%5D=900&in_stock=true&limit=5",
+        &[],
+        "",
+    )
+    .await;
     let title = answer.json()["products"][0]["title"].as_str().unwrap().to_owned();
     for part in ["q: \"red mug\"", "price_gte: Some(100)", "price_lte: Some(900)", "in_stock: Some(true)", "limit: 5"] {
         assert!(title.contains(part), "{part} in {title}");
     }
-    let refusal = async |query: &str| send(&edge, "GET", &format!("/store/v1/products?{query}"), &[], "").await.refusal();
+    let refusal =
+        async |query: &str| send(&edge, "GET", &format!("/store/v1/products?{query}"), &[], "").await.refusal();
     assert_eq!(refusal("colour=red").await, (400, "unknown_field".into(), "colour".into()));
     assert_eq!(refusal("price[gt]=1").await, (400, "unknown_field".into(), "price[gt]".into()));
     assert_eq!(refusal("limit=ten").await, (400, "invalid_field".into(), "limit".into()));
@@ -173,7 +209,10 @@ async fn bodies_are_checked_before_any_service_is_asked() {
     assert_eq!(refusal("{").await, (400, "malformed_json".into(), "".into()));
     assert_eq!(refusal(r#"{"sku_id": "s"}"#).await, (400, "required".into(), "quantity".into()));
     assert_eq!(refusal(r#"{"sku_id": "s", "quantity": "1"}"#).await, (400, "invalid_field".into(), "quantity".into()));
-    assert_eq!(refusal(r#"{"sku_id": "s", "quantity": 1, "price": 0}"#).await, (400, "unknown_field".into(), "price".into()));
+    assert_eq!(
+        refusal(r#"{"sku_id": "s", "quantity": 1, "price": 0}"#).await,
+        (400, "unknown_field".into(), "price".into())
+    );
     assert_eq!(refusal(r#"{"sku_id": "s", "quantity": 1, "cart_token": "x"}"#).await.1, "unknown_field");
     let answer = send(&edge, "POST", "/store/v1/cart/lines", &[("content-type", "text/plain")], "{}").await;
     assert_eq!(answer.refusal(), (415, "unsupported_media_type".into(), "Content-Type".into()));
@@ -187,7 +226,10 @@ async fn a_guest_gets_the_cart_token_in_a_header_only() {
     let edge = edge(&mall());
     let body = r#"{"sku_id": "sku_1", "quantity": 2}"#;
     let answer = send(&edge, "POST", "/store/v1/cart/lines", &[], body).await;
-    assert_eq!((answer.status.as_u16(), answer.header("x-cart-token"), answer.header("etag")), (200, "ct_new", "\"1\""));
+    assert_eq!(
+        (answer.status.as_u16(), answer.header("x-cart-token"), answer.header("etag")),
+        (200, "ct_new", "\"1\"")
+    );
     assert!(!answer.text.contains("ct_new"));
     let answer = send(&edge, "POST", "/store/v1/cart/lines", &[("x-cart-token", "ct_new")], body).await;
     assert_eq!(answer.header("x-cart-token"), "");
@@ -199,7 +241,10 @@ async fn the_path_says_which_thing_and_a_body_may_only_agree() {
     let put = async |body: &str| send(&edge, "PUT", "/store/v1/cart/lines/sku%5F1", &[], body).await;
     assert_eq!(put(r#"{"quantity": 3}"#).await.json()["cart"]["lines"][0]["sku_id"], "sku_1");
     assert_eq!(put(r#"{"quantity": 3, "sku_id": "sku_1"}"#).await.status, 200);
-    assert_eq!(put(r#"{"quantity": 3, "sku_id": "sku_2"}"#).await.refusal(), (400, "invalid_field".into(), "sku_id".into()));
+    assert_eq!(
+        put(r#"{"quantity": 3, "sku_id": "sku_2"}"#).await.refusal(),
+        (400, "invalid_field".into(), "sku_id".into())
+    );
 }
 
 #[tokio::test]
@@ -212,7 +257,9 @@ async fn an_action_needs_no_body() {
 #[tokio::test]
 async fn if_match_becomes_the_expected_version() {
     let edge = edge(&mall());
-    let patch = async |tag: &str| send(&edge, "PATCH", "/seller/v1/products/prod_1", &[ADMIN, ("if-match", tag)], r#"{"title": "T"}"#).await;
+    let patch = async |tag: &str| {
+        send(&edge, "PATCH", "/seller/v1/products/prod_1", &[ADMIN, ("if-match", tag)], r#"{"title": "T"}"#).await
+    };
     assert_eq!(patch("\"7\"").await.json()["product"]["title"], "Some(\"T\") Some(7) by usr_9");
     assert_eq!(patch("W/\"7\"").await.json()["product"]["title"], "Some(\"T\") Some(7) by usr_9");
     assert_eq!(patch("*").await.json()["product"]["title"], "Some(\"T\") None by usr_9");

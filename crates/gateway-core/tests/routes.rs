@@ -99,7 +99,12 @@ fn keys_are_required_where_the_api_says_so() {
         .filter(|route| route.info.idempotency == mallard_proto::rest::Idempotency::Required)
         .map(|route| route.info.path)
         .collect();
-    let expected = ["/admin/v1/orders/{id}/refund", "/admin/v1/payments/{id}/refund", "/store/v1/orders", "/store/v1/orders/{id}/pay"];
+    let expected = [
+        "/admin/v1/orders/{id}/refund",
+        "/admin/v1/payments/{id}/refund",
+        "/store/v1/orders",
+        "/store/v1/orders/{id}/pay",
+    ];
     assert_eq!(required, expected.into());
 }
 
@@ -133,13 +138,17 @@ fn every_route_is_described_once_with_parameters_and_answers() {
     let mut names = BTreeSet::new();
     for route in edge.routes() {
         let operation = &document["paths"][route.info.path][route.info.verb.to_lowercase()];
-        let name = operation["operationId"].as_str().unwrap_or_else(|| panic!("{} {}", route.info.verb, route.info.path));
+        let name =
+            operation["operationId"].as_str().unwrap_or_else(|| panic!("{} {}", route.info.verb, route.info.path));
         assert!(names.insert(name.to_owned()), "{name} twice");
         assert!(!operation["summary"].as_str().unwrap().is_empty());
         assert!(operation["responses"][route.info.status.to_string()].is_object());
         let parameters = operation["parameters"].as_array().unwrap();
         for param in route.info.path_params {
-            assert!(parameters.iter().any(|p| p["in"] == "path" && p["name"] == *param && p["required"] == true), "{name} {param}");
+            assert!(
+                parameters.iter().any(|p| p["in"] == "path" && p["name"] == *param && p["required"] == true),
+                "{name} {param}"
+            );
         }
     }
 }
@@ -149,7 +158,10 @@ fn the_description_says_what_the_contracts_say() {
     let document = document();
     assert_eq!((document["openapi"].as_str(), document["info"]["version"].as_str()), (Some("3.1.0"), Some("1.2.3")));
     let place = &document["paths"]["/store/v1/orders"]["post"];
-    assert_eq!(place["responses"]["201"]["content"]["application/json"]["schema"]["$ref"], "#/components/schemas/order.PlaceOrderResponse");
+    assert_eq!(
+        place["responses"]["201"]["content"]["application/json"]["schema"]["$ref"],
+        "#/components/schemas/order.PlaceOrderResponse"
+    );
     let parameters = place["parameters"].as_array().unwrap();
     assert!(parameters.iter().any(|p| p["name"] == "Idempotency-Key" && p["required"] == true));
     let body = &document["components"]["schemas"]["order.PlaceOrderRequest"];

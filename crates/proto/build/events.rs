@@ -37,5 +37,6 @@ pub fn code(options: &Options) -> String {
 
 fn is_kind(word: &str) -> bool {
     let parts: Vec<&str> = word.split('.').collect();
-    parts.len() >= 3 && parts.last().is_some_and(|last| last.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok()))
+    parts.len() >= 3
+        && parts.last().is_some_and(|last| last.strip_prefix('v').is_some_and(|n| n.parse::<u32>().is_ok()))
 }

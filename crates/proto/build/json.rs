@@ -62,7 +62,11 @@ fn parts(options: &Options, field: &FieldDescriptor) -> Vec<String> {
     }
     match field.kind() {
         Kind::Enum(kind) if !field.is_map() => {
-            parts.push(format!("serialize_with = \"crate::json::write_enum{}::<{}, _>\"", suffix(field), rust_path(kind.full_name())));
+            parts.push(format!(
+                "serialize_with = \"crate::json::write_enum{}::<{}, _>\"",
+                suffix(field),
+                rust_path(kind.full_name())
+            ));
         }
         Kind::Bytes => parts.push("serialize_with = \"crate::json::write_bytes\"".to_owned()),
         _ => {}
@@ -169,7 +173,8 @@ pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
             message.name()
         );
         for field in message.fields() {
-            let value = if is_secret(&field) { "&\"(secret)\"".to_owned() } else { format!("&self.{}", rust_field(&field)) };
+            let value =
+                if is_secret(&field) { "&\"(secret)\"".to_owned() } else { format!("&self.{}", rust_field(&field)) };
             code += &format!(".field(\"{}\", {value})", field.name());
         }
         code += ".finish()\n    }\n}\n";

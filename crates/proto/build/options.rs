@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use prost_reflect::{
-    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, FileDescriptor, MessageDescriptor,
-    MethodDescriptor, ServiceDescriptor, Value,
+    DescriptorPool, DynamicMessage, EnumDescriptor, ExtensionDescriptor, FieldDescriptor, FileDescriptor,
+    MessageDescriptor, MethodDescriptor, ServiceDescriptor, Value,
 };
 
 /// Tells whether a package is a service's contract (not the options, not Google's).

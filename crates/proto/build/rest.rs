@@ -32,7 +32,7 @@ pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
                 "/// `{}`\npub struct {marker};\nimpl Method for {marker} {{\n    type Request = {};\n    type Answer = {};\n    \
                  async fn call(channel: mallard_rpc::ServiceChannel, request: Self::Request) -> Result<Self::Answer, tonic::Status> {{\n        \
                  let mut client = <{module}::{}_client::{}Client<_> as mallard_rpc::Client>::from_channel(channel);\n        \
-                 Ok(client.{}(request).await?.into_inner())\n    }}\n",
+                 client.{}(request).await.map(tonic::Response::into_inner)\n    }}\n",
                 method.full_name(),
                 rust_path(input.full_name()),
                 rust_path(output.full_name()),
@@ -45,9 +45,11 @@ pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
 
             for (index, binding) in bindings.iter().enumerate() {
                 let params: Vec<String> = params(&binding.path)?;
-                let entry = requests.entry(input.full_name().to_owned()).or_insert_with(|| (input.clone(), Use::default()));
+                let entry =
+                    requests.entry(input.full_name().to_owned()).or_insert_with(|| (input.clone(), Use::default()));
                 for param in &params {
-                    let field = input.get_field_by_name(param).ok_or_else(|| format!("{}: no field {param}", binding.path))?;
+                    let field =
+                        input.get_field_by_name(param).ok_or_else(|| format!("{}: no field {param}", binding.path))?;
                     if field.kind() != Kind::String {
                         return Err(format!("{}: path parameter {param} must be a string", binding.path).into());
                     }
@@ -115,11 +117,14 @@ fn etag(output: &MessageDescriptor, path: &str) -> Result<String, Box<dyn Error>
     let (outer, inner) = path.split_once('.').ok_or_else(|| format!("etag {path}: must be message.field"))?;
     let field = output.get_field_by_name(outer).ok_or_else(|| format!("{}: no field {outer}", output.full_name()))?;
     let Kind::Message(message) = field.kind() else { return Err(format!("etag {path}: {outer} is no message").into()) };
-    let version = message.get_field_by_name(inner).ok_or_else(|| format!("{}: no field {inner}", message.full_name()))?;
+    let version =
+        message.get_field_by_name(inner).ok_or_else(|| format!("{}: no field {inner}", message.full_name()))?;
     if version.kind() != Kind::Int64 {
         return Err(format!("etag {path}: {inner} must be int64").into());
     }
-    Ok(format!("    fn version(answer: &Self::Answer) -> Option<i64> {{\n        answer.{outer}.as_ref().map(|it| it.{inner})\n    }}\n"))
+    Ok(format!(
+        "    fn version(answer: &Self::Answer) -> Option<i64> {{\n        answer.{outer}.as_ref().map(|it| it.{inner})\n    }}\n"
+    ))
 }
 
 fn request(options: &Options, message: &MessageDescriptor, used: &Use) -> Result<String, Box<dyn Error>> {
@@ -168,7 +173,9 @@ fn read_query(options: &Options, field: &FieldDescriptor) -> Result<String, Box<
         Kind::Enum(kind) if field.cardinality() != Cardinality::Repeated && !field.supports_presence() => {
             Ok(format!("query::read_enum::<{}>({target}, \"{name}\", value)", rust_path(kind.full_name())))
         }
-        Kind::String | Kind::Bool | Kind::Int32 | Kind::Int64 => Ok(format!("query::read({target}, \"{name}\", value)")),
+        Kind::String | Kind::Bool | Kind::Int32 | Kind::Int64 => {
+            Ok(format!("query::read({target}, \"{name}\", value)"))
+        }
         other => Err(format!("{}: {other:?} cannot be a query parameter", field.full_name()).into()),
     }
 }
@@ -179,11 +186,17 @@ fn answer(options: &Options, message: &MessageDescriptor) -> Result<String, Box<
         if field.kind() != Kind::String {
             return Err(format!("{}: only text travels in an answer's header", field.full_name()).into());
         }
-        headers += &format!("        header::write(headers, \"{}\", &self.{});\n", options.header(&field).to_lowercase(), rust_field(&field));
+        headers += &format!(
+            "        header::write(headers, \"{}\", &self.{});\n",
+            options.header(&field).to_lowercase(),
+            rust_field(&field)
+        );
     }
     let path = rust_path(message.full_name());
     if headers.is_empty() {
         return Ok(format!("impl Answer for {path} {{}}\n"));
     }
-    Ok(format!("impl Answer for {path} {{\n    fn write_headers(&self, headers: &mut http::HeaderMap) {{\n{headers}    }}\n}}\n"))
+    Ok(format!(
+        "impl Answer for {path} {{\n    fn write_headers(&self, headers: &mut http::HeaderMap) {{\n{headers}    }}\n}}\n"
+    ))
 }

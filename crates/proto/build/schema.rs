@@ -9,7 +9,8 @@ use crate::options::{Options, comment};
 pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
     let mut messages: Vec<_> = options.messages().collect();
     messages.sort_by(|a, b| a.full_name().cmp(b.full_name()));
-    let mut code = "/// Every message of the contracts, in order of name.\npub static MESSAGES: &[Message] = &[\n".to_owned();
+    let mut code =
+        "/// Every message of the contracts, in order of name.\npub static MESSAGES: &[Message] = &[\n".to_owned();
     for message in messages {
         let doc = comment(&message.parent_file(), message.path());
         code += &format!("    Message {{ name: \"{}\", doc: {doc:?}, fields: &[\n", message.full_name());
@@ -41,7 +42,11 @@ pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
                 format!("(\"{name}\", {:?})", comment(&kind.parent_file(), value.path()))
             })
             .collect();
-        code += &format!("    Enum {{ name: \"{}\", doc: {doc:?}, values: &[{}] }},\n", kind.full_name(), values.join(", "));
+        code += &format!(
+            "    Enum {{ name: \"{}\", doc: {doc:?}, values: &[{}] }},\n",
+            kind.full_name(),
+            values.join(", ")
+        );
     }
     code += "];\n";
     Ok(code)

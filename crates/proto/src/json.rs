@@ -11,7 +11,11 @@ use serde::ser::{self, SerializeSeq, Serializer};
 use crate::Enumeration;
 use crate::enumeration::{name_of, number_of};
 
-include!(concat!(env!("OUT_DIR"), "/json.rs"));
+/// How each message is read; the names of the enum values.
+#[allow(clippy::all)]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/json.rs"));
+}
 
 /// Reads the name of a field into its place in the list, once.
 pub(crate) struct FieldIndex<'a>(pub &'static [&'static str], pub &'a mut u64);

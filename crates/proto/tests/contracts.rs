@@ -55,7 +55,10 @@ fn queries_fill_typed_fields() {
     assert_eq!(request.query_param("in_stock", "true").unwrap(), Slot::One);
     assert_eq!(request.query_param("limit", "5").unwrap(), Slot::One);
     assert_eq!(request.query_param("price[lte]", "").unwrap(), Slot::One);
-    assert_eq!((request.price_gte, request.price_lte, request.in_stock, request.limit), (Some(100), None, Some(true), 5));
+    assert_eq!(
+        (request.price_gte, request.price_lte, request.in_stock, request.limit),
+        (Some(100), None, Some(true), 5)
+    );
     assert_eq!(request.query_param("colour", "red").unwrap(), Slot::Unknown);
     assert_eq!(request.query_param("price_gte", "1").unwrap(), Slot::Unknown);
     let error = request.query_param("limit", "many").unwrap_err();

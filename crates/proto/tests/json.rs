@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use mallard_proto::cart::v1::{AddLineRequest, Cart, CartLine, CartResponse, LineState};
-use mallard_proto::catalog::v1::{CreateProductRequest, ListProductsResponse, Option as ProductOption, Product, Variant};
+use mallard_proto::catalog::v1::{
+    CreateProductRequest, ListProductsResponse, Option as ProductOption, Product, Variant,
+};
 use mallard_proto::common::v1::Money;
 use mallard_proto::identity::v1::{LoginRequest, UpdateMeRequest};
 use mallard_proto::order::v1::{LineInput, Order, OrderEventData, OrderStatus, PlaceOrderRequest};
@@ -34,7 +36,10 @@ fn scalars_are_always_written_and_unset_messages_never() {
 fn money_is_a_number_of_minor_units() {
     let money = Money { amount: 9_007_199_254_740_993, currency: "CNY".into() };
     assert_eq!(serde_json::to_string(&money).unwrap(), r#"{"amount":9007199254740993,"currency":"CNY"}"#);
-    assert_eq!(read::<Money>(json!({"amount": 990, "currency": "CNY"})).unwrap(), Money { amount: 990, currency: "CNY".into() });
+    assert_eq!(
+        read::<Money>(json!({"amount": 990, "currency": "CNY"})).unwrap(),
+        Money { amount: 990, currency: "CNY".into() }
+    );
     for wrong in [json!("990"), json!(9.9), json!(990.0), json!(null), json!(true), json!([990])] {
         let error = read::<Money>(json!({"amount": wrong.clone(), "currency": "CNY"})).unwrap_err();
         assert!(error.contains("expected i64"), "{wrong}: {error}");
@@ -77,8 +82,13 @@ fn an_empty_cursor_is_left_out() {
 
 #[test]
 fn unknown_fields_are_refused_at_any_depth() {
-    assert!(read::<LoginRequest>(json!({"email": "a", "password": "b", "otp": 1})).unwrap_err().contains("unknown field `otp`"));
-    let nested = json!({"payment": {"method": "card", "colour": "red"}, "expected_total": {"amount": 1, "currency": "CNY"}});
+    assert!(
+        read::<LoginRequest>(json!({"email": "a", "password": "b", "otp": 1}))
+            .unwrap_err()
+            .contains("unknown field `otp`")
+    );
+    let nested =
+        json!({"payment": {"method": "card", "colour": "red"}, "expected_total": {"amount": 1, "currency": "CNY"}});
     assert!(read::<PlaceOrderRequest>(nested).unwrap_err().contains("unknown field `colour`"));
 }
 
@@ -126,7 +136,10 @@ fn bytes_are_base64_text() {
 
 #[test]
 fn maps_and_words_of_the_language_keep_their_names() {
-    let variant = Variant { options: BTreeMap::from([("size".into(), "M".into()), ("colour".into(), "red".into())]), ..Default::default() };
+    let variant = Variant {
+        options: BTreeMap::from([("size".into(), "M".into()), ("colour".into(), "red".into())]),
+        ..Default::default()
+    };
     assert_eq!(write(&variant)["options"].to_string(), r#"{"colour":"red","size":"M"}"#);
     let option: ProductOption = read(json!({"name": "size", "values": ["S", "M"]})).unwrap();
     assert_eq!(option.values, ["S", "M"]);
@@ -156,7 +169,12 @@ fn a_whole_product_survives_the_round_trip() {
 
 #[test]
 fn secrets_do_not_show_in_debug_output() {
-    let card = PaymentInput { method: "card".into(), number: "4242424242424242".into(), cvc: "123".into(), ..Default::default() };
+    let card = PaymentInput {
+        method: "card".into(),
+        number: "4242424242424242".into(),
+        cvc: "123".into(),
+        ..Default::default()
+    };
     let shown = format!("{card:?}");
     assert!(shown.contains("card") && !shown.contains("4242") && !shown.contains("123"), "{shown}");
     let login = LoginRequest { email: "a@b".into(), password: "hunter2".into() };

@@ -221,8 +221,10 @@ impl Mall {
             let _ = stream.set_nodelay(true);
         });
         let stop = wait(&self.shutdown);
+        // Who has no name is told apart by address.
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
         self.tasks.spawn(async move {
-            if let Err(error) = axum::serve(listener, router).with_graceful_shutdown(stop).await {
+            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
                 warn!(%error, "http server ended");
             }
         });

@@ -160,21 +160,3 @@ async fn everything(mall: &Mall) -> Vec<pb::Product> {
     }
     all
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn zz_timing() {
-    for _ in 0..3 {
-        let dir = std::env::temp_dir().join(format!("mallard-seed-{}", mallard_runtime::Chance::system().number()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let specs = vec![mallard_inventory::service(), mallard_catalog::service()];
-        let mall = Mall::start(Settings::new(specs, Config::defaults(""), Storage::Folder(dir.clone()))).await.unwrap();
-        let t = std::time::Instant::now();
-        let n = seed(&mall).await.unwrap();
-        println!("seeded {n} in {:?}, {} statements", t.elapsed(), mall.statements());
-        let t = std::time::Instant::now();
-        seed(&mall).await.unwrap();
-        println!("again in {:?}", t.elapsed());
-        mall.stop().await;
-        std::fs::remove_dir_all(&dir).unwrap();
-    }
-}

@@ -175,10 +175,14 @@ impl App {
     /// Takes ordered units out of a user's cart, once per order.
     ///
     /// # Errors
-    /// `cart_unknown` for a caller who is neither the system nor the user.
+    /// `order_id_required`; `cart_unknown` for a caller who is neither the system nor the user.
     pub async fn remove_ordered(&self, user_id: String, order_id: String, ordered: Vec<(String, i64)>) -> Result<()> {
         let caller = mallard_rpc::current().caller;
         may_touch(&caller, &user_id)?;
+        if order_id.is_empty() {
+            // Every order without an id would count as the same one.
+            return Err(error::order_id_required());
+        }
         let intent = Intent { owner: Owner::User(user_id), if_version: None, limits: limits(&caller) };
         let below_zero = self.ctx.switch("cart.ordered_below_zero");
         self.change("cart.remove_ordered", &intent, move |cart| {

@@ -40,3 +40,8 @@ pub(crate) fn not_yours() -> Error {
 pub(crate) fn busy() -> Error {
     Error::unavailable("cart_busy", "this cart is being changed from many places; try again").retry_after_ms(100)
 }
+
+/// Says that units cannot be taken out once without knowing for which order.
+pub(crate) fn order_id_required() -> Error {
+    Error::invalid("order_id_required", "say which order took the units").param("order_id")
+}

@@ -74,8 +74,10 @@ impl CartService for Rpc {
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Result<Response<RunChecksResponse>, Status> {
         let checks = self.0.run_checks().await.map_err(mallard_rpc::status)?;
-        let mut checks: Vec<Check> =
-            checks.into_iter().map(|check| Check { name: check.name.to_owned(), ok: check.ok, detail: check.detail }).collect();
+        let mut checks: Vec<Check> = checks
+            .into_iter()
+            .map(|check| Check { name: check.name.to_owned(), ok: check.ok, detail: check.detail })
+            .collect();
         checks.extend(self.0.check_events().await.map_err(mallard_rpc::status)?);
         Ok(Response::new(RunChecksResponse { checks }))
     }

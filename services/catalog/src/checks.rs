@@ -81,7 +81,8 @@ async fn sku_rows(app: &App, tally: &mut Tally) -> Result<()> {
 async fn sku_of_product(app: &App, product: &Product, tally: &mut Tally) -> Result<()> {
     let ids: Vec<&str> = product.variants.iter().map(|variant| variant.id.as_str()).collect();
     let rows = app.store.products_of(&ids).await?;
-    let missing: Vec<&str> = ids.into_iter().filter(|id| !rows.iter().any(|(sku, of)| sku == id && *of == product.id)).collect();
+    let missing: Vec<&str> =
+        ids.into_iter().filter(|id| !rows.iter().any(|(sku, of)| sku == id && *of == product.id)).collect();
     if missing.is_empty() {
         tally.counted += 1;
         return Ok(());

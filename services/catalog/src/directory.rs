@@ -38,7 +38,8 @@ impl Listing {
     /// Finds a brand by id or name, in any letter case.
     pub fn find_brand(&self, id_or_name: &str) -> Option<&Brand> {
         let lower = id_or_name.trim().to_lowercase();
-        self.by_id.get(&lower).or_else(|| self.by_name.get(&lower)).map(|i| &self.brands[*i])
+        let by_id = self.by_id.get(id_or_name).or_else(|| self.by_id.get(&lower));
+        by_id.or_else(|| self.by_name.get(&lower)).map(|i| &self.brands[*i])
     }
 }
 

@@ -39,7 +39,8 @@ impl From<Refusal> for Error {
             Refusal::Bad { code, param, message } => Error::invalid(code, message).param(param),
             Refusal::ProductNotFound => Error::not_found("product_not_found", "there is no such product"),
             Refusal::VersionMismatch { current } => {
-                Error::precondition("version_mismatch", "the product has changed; read it again").details(json!({ "version": current }))
+                Error::precondition("version_mismatch", "the product has changed; read it again")
+                    .details(json!({ "version": current }))
             }
             Refusal::SkuTaken => Error::conflict("sku_taken", "another product has this SKU").param("variants"),
             Refusal::SlugTaken => Error::conflict("slug_taken", "another category has this slug").param("slug"),
@@ -47,7 +48,8 @@ impl From<Refusal> for Error {
             Refusal::SellerRequired => Error::forbidden("seller_required", "only sellers and operators may do this"),
             Refusal::AdminRequired => Error::forbidden("admin_required", "only operators may do this"),
             Refusal::Contended => {
-                Error::unavailable("product_contended", "the product changed under every attempt; try again").retry_after_ms(50)
+                Error::unavailable("product_contended", "the product changed under every attempt; try again")
+                    .retry_after_ms(50)
             }
         }
     }

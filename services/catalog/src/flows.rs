@@ -41,7 +41,8 @@ impl Flow for FirstStock {
 
     async fn step(&self, _at: &At, state: Receiving) -> Result<Next<Receiving>> {
         let mut inventory = self.app.ctx.client::<InventoryServiceClient<ServiceChannel>>();
-        let lines = state.lines.iter().map(|(sku_id, quantity)| Line { sku_id: sku_id.clone(), quantity: *quantity }).collect();
+        let lines =
+            state.lines.iter().map(|(sku_id, quantity)| Line { sku_id: sku_id.clone(), quantity: *quantity }).collect();
         let request = ReceiveStockRequest { lines, reason: format!("first stock of {}", state.product_id) };
         let created = inventory.receive_stock(request).await.map_err(mallard_rpc::error)?.into_inner().created;
         if created < state.lines.len() as i64 {
@@ -55,8 +56,10 @@ impl FirstStock {
     /// Takes over the state of SKUs whose stock rows were there before the product, or before this step ran twice.
     async fn adopt(&self, inventory: &mut InventoryServiceClient<ServiceChannel>, state: &Receiving) -> Result<()> {
         let sku_ids: Vec<String> = state.lines.iter().map(|(sku_id, _)| sku_id.clone()).collect();
-        let answer = inventory.batch_get_stock(BatchGetStockRequest { sku_ids }).await.map_err(mallard_rpc::error)?.into_inner();
-        let in_stock: BTreeSet<&str> = answer.stocks.iter().filter(|stock| stock.available > 0).map(|stock| stock.sku_id.as_str()).collect();
+        let answer =
+            inventory.batch_get_stock(BatchGetStockRequest { sku_ids }).await.map_err(mallard_rpc::error)?.into_inner();
+        let in_stock: BTreeSet<&str> =
+            answer.stocks.iter().filter(|stock| stock.available > 0).map(|stock| stock.sku_id.as_str()).collect();
         let differing: Vec<(String, bool)> = state
             .lines
             .iter()

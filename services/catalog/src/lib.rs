@@ -25,7 +25,12 @@ use mallard_runtime::{Context, Parts, ServiceSpec};
 
 /// Describes the service to the runtime.
 pub fn service() -> ServiceSpec {
-    ServiceSpec { name: "catalog", migrations: migrations::MIGRATIONS, subscribes: events::KINDS, start: |ctx| start(ctx).boxed() }
+    ServiceSpec {
+        name: "catalog",
+        migrations: migrations::MIGRATIONS,
+        subscribes: events::KINDS,
+        start: |ctx| start(ctx).boxed(),
+    }
 }
 
 async fn start(ctx: Context) -> anyhow::Result<Parts> {

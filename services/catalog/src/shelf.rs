@@ -139,7 +139,10 @@ impl Shelf {
     ///
     /// # Errors
     /// The database's.
-    pub async fn products_of<'a>(&self, sku_ids: impl Iterator<Item = &'a str>) -> Result<HashMap<String, Arc<Product>>> {
+    pub async fn products_of<'a>(
+        &self,
+        sku_ids: impl Iterator<Item = &'a str>,
+    ) -> Result<HashMap<String, Arc<Product>>> {
         let mut product_of: HashMap<String, String> = HashMap::new();
         let mut unknown: BTreeSet<&str> = BTreeSet::new();
         {
@@ -237,7 +240,9 @@ impl Shelf {
                 // The loader died; nobody knows anything.
                 Err(_) => None,
             };
-            let loaded = loaded.unwrap_or_else(|| Err(Error::unavailable("load_interrupted", "products could not be read, try again")))?;
+            let loaded = loaded.unwrap_or_else(|| {
+                Err(Error::unavailable("load_interrupted", "products could not be read, try again"))
+            })?;
             for id in chunk {
                 if let Some(product) = loaded.get(id) {
                     found.insert(id.clone(), product.clone());
@@ -249,7 +254,8 @@ impl Shelf {
 
     fn join(&self, ids: &[String]) -> watch::Receiver<Option<Outcome>> {
         let mut inner = self.shared.inner.lock();
-        let round = inner.next_round.get_or_insert_with(|| Round { ids: BTreeSet::new(), sender: watch::Sender::new(None) });
+        let round =
+            inner.next_round.get_or_insert_with(|| Round { ids: BTreeSet::new(), sender: watch::Sender::new(None) });
         round.ids.extend(ids.iter().cloned());
         let receiver = round.sender.subscribe();
         if !inner.loading {

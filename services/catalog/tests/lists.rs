@@ -128,7 +128,8 @@ async fn malformed_lists_are_refused() {
     ] {
         assert_eq!(code(shop.list_products(request)).await, expected);
     }
-    let admin = |status: &str| AdminListProductsRequest { status: status.into(), ..AdminListProductsRequest::default() };
+    let admin =
+        |status: &str| AdminListProductsRequest { status: status.into(), ..AdminListProductsRequest::default() };
     assert_eq!(code(as_admin("usr_1", shop.admin_list_products(admin("deleted")))).await, "bad_status");
     assert_eq!(code(as_user("usr_1", shop.admin_list_products(admin("")))).await, "seller_required");
 }
@@ -140,7 +141,8 @@ async fn operators_list_every_state_but_deleted() {
         shop.delist("prod_1").await.unwrap();
         shop.delete("prod_2").await.unwrap();
         let list = async |status: &str, q: &str| {
-            let request = AdminListProductsRequest { status: status.into(), q: q.into(), ..AdminListProductsRequest::default() };
+            let request =
+                AdminListProductsRequest { status: status.into(), q: q.into(), ..AdminListProductsRequest::default() };
             let page = as_admin("usr_1", shop.admin_list_products(request)).await.unwrap();
             numbers(page.products.into_iter().map(|product| product.id).collect())
         };
@@ -161,7 +163,11 @@ async fn a_product_in_two_categories_is_shown_once() {
         let category = |c: &str| ListProductsRequest { category: c.into(), limit: 2, ..all() };
         assert_eq!(shop.numbers(category("everything")).await, [7, 6, 5, 4, 3, 2, 1], "{engine:?}");
         assert_eq!(shop.numbers(category("sticker")).await, [7, 4, 2, 1]);
-        let change = UpdateProductRequest { id: "prod_4".into(), category_ids: vec!["cat_sticker".into()], ..UpdateProductRequest::default() };
+        let change = UpdateProductRequest {
+            id: "prod_4".into(),
+            category_ids: vec!["cat_sticker".into()],
+            ..UpdateProductRequest::default()
+        };
         shop.update(change).await.unwrap();
         assert_eq!(shop.numbers(category("t-shirt")).await, [6, 5, 3]);
     }
@@ -172,7 +178,11 @@ async fn categories_and_brands_are_made_once() {
     for engine in ENGINES {
         let Some(shop) = gomall(engine).await else { continue };
         let tree = shop.list_categories(ListCategoriesRequest {}).await.unwrap().categories;
-        assert_eq!(tree.iter().map(|c| c.slug.as_str()).collect::<Vec<_>>(), ["everything", "sticker", "t-shirt"], "{engine:?}");
+        assert_eq!(
+            tree.iter().map(|c| c.slug.as_str()).collect::<Vec<_>>(),
+            ["everything", "sticker", "t-shirt"],
+            "{engine:?}"
+        );
         let category = |id: &str, slug: &str| CreateCategoryRequest {
             id: id.into(),
             slug: slug.into(),
@@ -188,7 +198,11 @@ async fn categories_and_brands_are_made_once() {
         let duck = as_admin("usr_1", shop.create_brand(brand("", "Duck & Co"))).await.unwrap().brand.unwrap();
         assert_eq!(code(as_admin("usr_1", shop.create_brand(brand("", "duck & co")))).await, "brand_taken");
         assert_eq!(as_system(shop.create_brand(brand(&duck.id, "Other"))).await.unwrap().brand.unwrap(), duck);
-        let change = UpdateProductRequest { id: "prod_1".into(), brand_id: Some(duck.id.clone()), ..UpdateProductRequest::default() };
+        let change = UpdateProductRequest {
+            id: "prod_1".into(),
+            brand_id: Some(duck.id.clone()),
+            ..UpdateProductRequest::default()
+        };
         assert_eq!(shop.update(change).await.unwrap().brand, Some(duck.clone()));
         for name in ["DUCK & co", &duck.id] {
             let request = ListProductsRequest { brand: name.into(), ..all() };

@@ -21,12 +21,20 @@ async fn a_product_goes_from_draft_to_shop_to_gone() {
         let request = || SetProductStatusRequest { id: id.clone() };
         let listed = as_admin("usr_1", shop.list_product(request())).await.unwrap().product.unwrap();
         assert_eq!((listed.version, listed.status()), (2, ProductStatus::Listed));
-        assert_eq!(as_admin("usr_1", shop.list_product(request())).await.unwrap().product.unwrap().version, 2, "done already");
+        assert_eq!(
+            as_admin("usr_1", shop.list_product(request())).await.unwrap().product.unwrap().version,
+            2,
+            "done already"
+        );
         assert_eq!(shop.get(&id).await.unwrap(), listed);
 
-        let change = UpdateProductRequest { id: id.clone(), title: Some("Journal".into()), ..UpdateProductRequest::default() };
+        let change =
+            UpdateProductRequest { id: id.clone(), title: Some("Journal".into()), ..UpdateProductRequest::default() };
         let changed = shop.update(change).await.unwrap();
-        assert_eq!((changed.version, changed.title.as_str(), changed.description.as_str()), (3, "Journal", "Paper to write on"));
+        assert_eq!(
+            (changed.version, changed.title.as_str(), changed.description.as_str()),
+            (3, "Journal", "Paper to write on")
+        );
         assert_eq!(shop.get(&id).await.unwrap(), changed);
 
         assert_eq!(shop.delist(&id).await.unwrap().version, 4);
@@ -37,8 +45,15 @@ async fn a_product_goes_from_draft_to_shop_to_gone() {
 
         shop.delete(&id).await.unwrap();
         shop.delete(&id).await.unwrap();
-        assert_eq!(code(as_admin("usr_1", shop.admin_get_product(GetProductRequest { id: id.clone() }))).await, "product_not_found");
-        assert_eq!(code(as_admin("usr_1", shop.list_product(request()))).await, "product_not_found", "it does not come back");
+        assert_eq!(
+            code(as_admin("usr_1", shop.admin_get_product(GetProductRequest { id: id.clone() }))).await,
+            "product_not_found"
+        );
+        assert_eq!(
+            code(as_admin("usr_1", shop.list_product(request()))).await,
+            "product_not_found",
+            "it does not come back"
+        );
         let sku = shop.sku(&product.variants[0].id).await.unwrap();
         assert!(!sku.sellable && sku.title == "Journal", "a cart can still name it");
         assert_eq!(shop.broken().await, Vec::<String>::new());
@@ -138,7 +153,8 @@ async fn a_seller_sees_and_changes_only_its_own() {
     let mine = as_seller("sel_1", shop.create_product(theirs)).await.unwrap().product.unwrap();
     assert_eq!(mine.seller_id, "sel_1", "a seller cannot create for another");
     let id = mine.id.clone();
-    let change = || UpdateProductRequest { id: id.clone(), title: Some("Stolen".into()), ..UpdateProductRequest::default() };
+    let change =
+        || UpdateProductRequest { id: id.clone(), title: Some("Stolen".into()), ..UpdateProductRequest::default() };
     let status = || SetProductStatusRequest { id: id.clone() };
     let get = || GetProductRequest { id: id.clone() };
     assert_eq!(code(as_seller("sel_2", shop.update_product(change()))).await, "product_not_found");
@@ -174,7 +190,11 @@ async fn a_bad_product_is_refused_with_the_field_at_fault() {
         (with(vec![VariantInput::default()]), "required", "variants[0].price"),
         (with(vec![variant(0, "CNY")]), "bad_price", "variants[0].price.amount"),
         (with(vec![variant(1, "cny")]), "bad_currency", "variants[0].price.currency"),
-        (CreateProductRequest { category_ids: vec!["cat_9".into()], ..notebook() }, "category_unknown", "category_ids[0]"),
+        (
+            CreateProductRequest { category_ids: vec!["cat_9".into()], ..notebook() },
+            "category_unknown",
+            "category_ids[0]",
+        ),
         (CreateProductRequest { brand_id: "brand_9".into(), ..notebook() }, "brand_unknown", "brand_id"),
         (CreateProductRequest { status: 99, ..notebook() }, "bad_status", "status"),
     ] {
@@ -196,8 +216,13 @@ async fn many_are_read_in_one_call_and_missing_ones_are_reported() {
         }
         shop.delist("prod_2").await.unwrap();
         let ids = |ids: &[&str]| BatchGetProductsRequest { ids: ids.iter().map(|id| (*id).to_owned()).collect() };
-        let answer = shop.batch_get_products(ids(&["prod_3", "prod_9", "prod_1", "prod_3", "prod_2", ""])).await.unwrap();
-        assert_eq!(answer.products.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(), ["prod_3", "prod_1"], "{engine:?}");
+        let answer =
+            shop.batch_get_products(ids(&["prod_3", "prod_9", "prod_1", "prod_3", "prod_2", ""])).await.unwrap();
+        assert_eq!(
+            answer.products.iter().map(|p| p.id.as_str()).collect::<Vec<_>>(),
+            ["prod_3", "prod_1"],
+            "{engine:?}"
+        );
         assert_eq!(answer.missing, ["prod_9", "prod_2", ""]);
         assert_eq!(code(shop.batch_get_products(ids(&["prod_1"; 101]))).await, "too_many_ids");
 
@@ -221,13 +246,18 @@ async fn a_removed_variant_is_unknown_and_a_new_one_is_known() {
             stock: 1,
             ..VariantInput::default()
         };
-        let product = shop.create(CreateProductRequest { variants: vec![sized("S", ""), sized("L", "")], ..notebook() }).await;
+        let product =
+            shop.create(CreateProductRequest { variants: vec![sized("S", ""), sized("L", "")], ..notebook() }).await;
         let (small, large) = (product.variants[0].id.clone(), product.variants[1].id.clone());
         assert!(shop.sku(&small).await.is_some());
         let variants = vec![sized("L", &large), sized("M", "")];
         let change = UpdateProductRequest { id: product.id.clone(), variants, ..UpdateProductRequest::default() };
         let changed = shop.update(change).await.unwrap();
-        assert_eq!(changed.options, [mallard_proto::catalog::v1::Option { name: "size".into(), values: vec!["L".into(), "M".into()] }], "{engine:?}");
+        assert_eq!(
+            changed.options,
+            [mallard_proto::catalog::v1::Option { name: "size".into(), values: vec!["L".into(), "M".into()] }],
+            "{engine:?}"
+        );
         assert!(shop.sku(&small).await.is_none());
         assert!(shop.sku(&changed.variants[1].id).await.unwrap().sellable);
         assert_eq!(shop.broken().await, Vec::<String>::new(), "the new variant has a stock row");

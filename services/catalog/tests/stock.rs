@@ -3,8 +3,8 @@
 mod common;
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use common::{ENGINES, Engine, Shop, inventory, named, shop, shop_with, specs};
@@ -15,6 +15,7 @@ use mallard_proto::events::PRODUCT_CHANGED_V1;
 use mallard_rpc::{Fault, FaultAction};
 use mallard_runtime::{Parts, ServiceSpec};
 use mallard_testkit::{as_system, eventually};
+use parking_lot::Mutex;
 
 async fn shows(shop: &Shop, id: &str, in_stock: bool) {
     eventually(&format!("{id} shows in_stock {in_stock}"), || async {
@@ -38,7 +39,8 @@ async fn stock_events_show_on_the_product_without_a_new_version() {
         assert_eq!((shop.ids(in_stock(true)).await.len(), shop.ids(in_stock(false)).await.len()), (0, 1), "{engine:?}");
         assert_eq!(shop.get("prod_1").await.unwrap().version, 1);
 
-        let change = UpdateProductRequest { id: "prod_1".into(), title: Some("New".into()), ..UpdateProductRequest::default() };
+        let change =
+            UpdateProductRequest { id: "prod_1".into(), title: Some("New".into()), ..UpdateProductRequest::default() };
         let changed = shop.update(change).await.unwrap();
         assert!(!changed.variants[0].in_stock && !shop.get("prod_1").await.unwrap().variants[0].in_stock);
 
@@ -51,7 +53,10 @@ async fn stock_events_show_on_the_product_without_a_new_version() {
         inventory::announce(&shop.mall, "sku_1", true, 8).await;
         eventually("the last event is applied", || async {
             let db = shop.mall.context("catalog").unwrap().db();
-            let row = db.query_opt("SELECT stock_version FROM product_skus WHERE sku_id = 'sku_1'", Vec::new()).await.unwrap();
+            let row = db
+                .query_opt("SELECT stock_version FROM product_skus WHERE sku_id = 'sku_1'", Vec::new())
+                .await
+                .unwrap();
             row.unwrap().get::<i64>(0) == Ok(8)
         })
         .await;
@@ -106,7 +111,7 @@ impl Handler for Ear {
     async fn after(&self, event: &Envelope) {
         let product = event.decode::<ProductChanged>().unwrap().product.unwrap();
         assert_eq!(event.key, product.id);
-        HEARD.lock().unwrap().entry(product.id.clone()).or_default().push(product);
+        HEARD.lock().entry(product.id.clone()).or_default().push(product);
     }
 }
 
@@ -132,12 +137,13 @@ async fn every_change_is_published_whole() {
         let Some(shop) = shop_with(engine, specs, |_| {}).await else { continue };
         let id = format!("prod_heard_{engine:?}").to_lowercase();
         let mut expected = vec![shop.create(named(&id, "Thing", 100)).await];
-        let change = UpdateProductRequest { id: id.clone(), title: Some("New".into()), ..UpdateProductRequest::default() };
+        let change =
+            UpdateProductRequest { id: id.clone(), title: Some("New".into()), ..UpdateProductRequest::default() };
         expected.push(shop.update(change).await.unwrap());
         expected.push(shop.delist(&id).await.unwrap());
         shop.delist(&id).await.unwrap();
         shop.delete(&id).await.unwrap();
-        let heard = || HEARD.lock().unwrap().get(&id).cloned().unwrap_or_default();
+        let heard = || HEARD.lock().get(&id).cloned().unwrap_or_default();
         eventually("four changes are heard", || async { heard().len() >= 4 }).await;
         let heard = heard();
         assert_eq!(heard.len(), 4, "done already publishes nothing");
@@ -149,7 +155,11 @@ async fn every_change_is_published_whole() {
 #[tokio::test]
 async fn the_checks_name_rows_somebody_changed_behind_the_services_back() {
     for (service, sql, check) in [
-        ("catalog", "UPDATE product_skus SET product_id = 'prod_2' WHERE sku_id = 'sku_1'", "catalog.sku_belongs_to_product"),
+        (
+            "catalog",
+            "UPDATE product_skus SET product_id = 'prod_2' WHERE sku_id = 'sku_1'",
+            "catalog.sku_belongs_to_product",
+        ),
         ("catalog", "DELETE FROM product_skus WHERE sku_id = 'sku_1'", "catalog.sku_belongs_to_product"),
         ("catalog", "INSERT INTO product_skus VALUES ('sku_9', 'prod_9', 1, 0)", "catalog.sku_belongs_to_product"),
         ("inventory", "DELETE FROM units WHERE sku_id = 'sku_1'", "catalog.listed_skus_have_stock"),

@@ -72,7 +72,8 @@ async fn a_change_shows_on_another_instance_within_a_second() {
     assert!(there.list_products(list()).await.unwrap().products.is_empty());
 
     let categories = vec!["cat_1".to_owned()];
-    let change = UpdateProductRequest { id: "prod_1".into(), category_ids: categories, ..UpdateProductRequest::default() };
+    let change =
+        UpdateProductRequest { id: "prod_1".into(), category_ids: categories, ..UpdateProductRequest::default() };
     here.update(change).await.unwrap();
     here.create(named("prod_2", "Other", 100)).await;
     here.category("cat_2", "more", "").await;

@@ -66,10 +66,9 @@ impl Hook for Hooks {
     async fn done(&self, done: Done<'_>) {
         let request_id = done.call.request_id.as_str();
         if SIGNING_IN.contains(&done.info.name) {
-            if done.headers.contains_key("x-cart-token") {
-                if let Err(error) = self.merge_cart(&done).await {
-                    tracing::warn!(%error, request_id, "the guest's cart was not merged at sign-in");
-                }
+            // The sign-in stands whatever becomes of the cart.
+            if let Err(error) = self.merge_cart(&done).await {
+                tracing::warn!(%error, request_id, "the guest's cart was not merged at sign-in");
             }
             return;
         }

@@ -8,11 +8,11 @@ mod cache;
 mod config;
 mod events;
 mod hooks;
-mod site;
 mod keys;
 mod migrations;
 mod revocations;
 mod rpc;
+mod site;
 mod store;
 mod tokens;
 

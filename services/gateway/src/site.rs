@@ -73,7 +73,9 @@ async fn metrics(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn description(State(site): State<Arc<Site>>) -> Response {
-    let text = site.description.get_or_init(|| openapi::document(site.edge.routes(), env!("CARGO_PKG_VERSION")).to_string().into());
+    let text = site
+        .description
+        .get_or_init(|| openapi::document(site.edge.routes(), env!("CARGO_PKG_VERSION")).to_string().into());
     page(StatusCode::OK, JSON, text.clone())
 }
 

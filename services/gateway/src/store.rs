@@ -1,5 +1,6 @@
 //! The answers kept under idempotency keys: one statement to claim, one to store, in the usual case.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -37,18 +38,16 @@ impl Answers {
     }
 
     /// Removes answers that are old enough, until shutdown.
-    pub fn prune(self: std::sync::Arc<Self>, shutdown: Shutdown) -> impl Future<Output = ()> + Send {
-        async move {
-            loop {
-                match self.prune_page().await {
-                    Ok(PRUNE_ROWS_MAX) => continue,
-                    Ok(_) => {}
-                    Err(error) => tracing::warn!(%error, "old answers were not removed"),
-                }
-                tokio::select! {
-                    () = tokio::time::sleep(PRUNE_PAUSE) => {}
-                    () = shutdown.wait() => return,
-                }
+    pub async fn prune(self: Arc<Self>, shutdown: Shutdown) {
+        loop {
+            match self.prune_page().await {
+                Ok(PRUNE_ROWS_MAX) => continue,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(%error, "old answers were not removed"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(PRUNE_PAUSE) => {}
+                () = shutdown.wait() => return,
             }
         }
     }
@@ -155,8 +154,6 @@ fn micros(duration: Duration) -> Micros {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use futures_util::future::join_all;
     use mallard_db::{DbConfig, MemoryDisk};
     use tokio::time::advance;
@@ -164,7 +161,8 @@ mod tests {
     use super::*;
 
     async fn answers() -> Arc<Answers> {
-        let db = Db::open(&DbConfig::Memory(MemoryDisk::new()), "gateway", crate::migrations::MIGRATIONS).await.unwrap();
+        let db =
+            Db::open(&DbConfig::Memory(MemoryDisk::new()), "gateway", crate::migrations::MIGRATIONS).await.unwrap();
         Arc::new(Answers::new(db, Clock::simulated(1_767_225_600_000_000)))
     }
 

@@ -20,7 +20,10 @@ fn order(note: &str) -> serde_json::Value {
 async fn a_good_token_names_the_caller() {
     let (_mall, http) = mall().await;
     let me = http.token(&token("usr_1", "sess_1")).get(ME).await.expect(200);
-    assert_eq!((me.body["user"]["id"].as_str(), me.body["user"]["roles"].as_array().unwrap().len()), (Some("usr_1"), 1));
+    assert_eq!(
+        (me.body["user"]["id"].as_str(), me.body["user"]["roles"].as_array().unwrap().len()),
+        (Some("usr_1"), 1)
+    );
     assert_eq!(me.body["user"]["language"], "en");
     assert_eq!(me.header("x-content-type-options"), "nosniff");
 }
@@ -58,8 +61,15 @@ async fn an_event_revokes_a_session() {
     let (mall, http) = mall_with(|config| config.set("gateway.revocation_poll_ms", 3_600_000)).await;
     let http = http.token(&token("usr_1", "sess_event"));
     http.get(ME).await.expect(200);
-    let revoked = SessionRevoked { user_id: "usr_1".into(), session_ids: vec!["sess_event".into()], until_micros: i64::MAX };
-    let event = Event { id: "evt_1".into(), r#type: "user.session_revoked.v1".into(), key: "usr_1".into(), payload: revoked.encode_to_vec(), ..Default::default() };
+    let revoked =
+        SessionRevoked { user_id: "usr_1".into(), session_ids: vec!["sess_event".into()], until_micros: i64::MAX };
+    let event = Event {
+        id: "evt_1".into(),
+        r#type: "user.session_revoked.v1".into(),
+        key: "usr_1".into(),
+        payload: revoked.encode_to_vec(),
+        ..Default::default()
+    };
     let request = DeliverRequest { subscriber: "gateway".into(), events: vec![event] };
     let mut intake = EventIntakeClient::new(mall.channel("gateway"));
     let accepted = as_system(intake.deliver(request)).await.unwrap().into_inner().accepted_ids;
@@ -123,7 +133,9 @@ async fn the_check_gathers_every_service_and_fails_for_the_silent_ones() {
     let check = http.token(&admin()).get("/admin/v1/check").await.expect(200);
     assert_eq!(check.body["ok"], false);
     let checks = check.body["checks"].as_array().unwrap();
-    let named = |name: &str| checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name} in {checks:?}"));
+    let named = |name: &str| {
+        checks.iter().find(|check| check["name"] == name).unwrap_or_else(|| panic!("{name} in {checks:?}"))
+    };
     assert_eq!(*named("users.unique"), json!({"name": "users.unique", "ok": true, "detail": "3 users"}));
     assert_eq!(named("inventory.answers")["ok"], false);
 }
@@ -133,7 +145,12 @@ async fn operators_see_services_and_dead_letters() {
     let (_mall, http) = mall().await;
     let http = http.token(&admin());
     let services = http.get("/admin/v1/system/services").await.expect(200);
-    let names: Vec<_> = services.body["services"].as_array().unwrap().iter().map(|s| (s["name"].as_str().unwrap(), s["ok"] == true)).collect();
+    let names: Vec<_> = services.body["services"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|s| (s["name"].as_str().unwrap(), s["ok"] == true))
+        .collect();
     assert_eq!(names, [("identity", true), ("cart", true), ("order", true), ("gateway", true)]);
     let letters = http.get("/admin/v1/system/dead-letters").await.expect(200);
     assert_eq!(letters.body["dead_letters"], json!([]));

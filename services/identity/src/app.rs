@@ -53,14 +53,9 @@ impl App {
         Ok(App { db: ctx.db(), outbox: ctx.outbox(), config: Arc::new(config), passwords, tokens, ctx })
     }
 
-    /// Returns the time of the present call.
-    pub fn now(&self) -> Micros {
-        self.ctx.now()
-    }
-
-    /// Returns the database, for the checks of the books.
-    pub fn db(&self) -> &Db {
-        &self.db
+    /// Returns what the service was started with, for its checks and its clock.
+    pub fn ctx(&self) -> &Context {
+        &self.ctx
     }
 
     /// Runs a use case in one transaction. `f` may run again, so it gets its own copy of the input.

@@ -216,9 +216,11 @@ impl IdentityService for Rpc {
     }
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Answer<RunChecksResponse> {
-        let outcomes = checks::run(self.app.db(), self.app.now()).await.map_err(status)?;
-        let checks =
+        let ctx = self.app.ctx();
+        let outcomes = checks::run(&ctx.db(), ctx.now()).await.map_err(status)?;
+        let mut checks: Vec<Check> =
             outcomes.into_iter().map(|o| Check { name: o.name.to_owned(), ok: o.ok, detail: o.detail }).collect();
+        checks.extend(ctx.check_events().await.map_err(status)?);
         Ok(Response::new(RunChecksResponse { checks }))
     }
 }

@@ -75,7 +75,8 @@ impl Availability {
 
     /// Notes that a move begins which changes what can be promised by `sign` times the lines.
     pub fn begin(&self, lines: &Lines, sign: i64) -> Flight<'_> {
-        let skus: Vec<(String, i64)> = lines.as_slice().iter().map(|line| (line.sku_id.clone(), sign * line.quantity)).collect();
+        let skus: Vec<(String, i64)> =
+            lines.as_slice().iter().map(|line| (line.sku_id.clone(), sign * line.quantity)).collect();
         let mut inner = self.inner.lock();
         if inner.levels.len() > self.levels_max {
             inner.levels.retain(|_, level| level.flying > 0);

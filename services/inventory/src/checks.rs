@@ -37,7 +37,9 @@ pub struct Finding {
 /// The database's.
 pub async fn run(app: &App) -> Result<Vec<Finding>> {
     let mut findings = rows_alone(app).await?;
-    findings.push(against_reservations(app, "stock.reserved_is_open_reservations", State::Held, |stock| stock.reserved).await?);
+    findings.push(
+        against_reservations(app, "stock.reserved_is_open_reservations", State::Held, |stock| stock.reserved).await?,
+    );
     findings.push(against_reservations(app, "stock.confirmed_once", State::Confirmed, |stock| stock.sold).await?);
     findings.push(overdue(app).await?);
     Ok(findings)
@@ -52,7 +54,9 @@ async fn rows_alone(app: &App) -> Result<Vec<Finding>> {
         let rows = app.store.ledger_sums_after(&after, PAGE_ROWS).await?;
         for sums in &rows {
             let stock = &sums.stock;
-            covered.count(stock.is_covered(), || format!("{}: reserved {} of {}", stock.sku_id, stock.reserved, stock.on_hand));
+            covered.count(stock.is_covered(), || {
+                format!("{}: reserved {} of {}", stock.sku_id, stock.reserved, stock.on_hand)
+            });
             let in_ledger = (sums.total, sums.received, -sums.sold, sums.returned, sums.adjusted);
             let in_row = (stock.on_hand, stock.received, stock.sold, stock.returned, stock.adjusted);
             conserved.count(stock.is_conserved() && in_ledger == in_row, || {
@@ -72,7 +76,12 @@ async fn rows_alone(app: &App) -> Result<Vec<Finding>> {
 }
 
 /// Checks that a column of every stock row is the sum over the reservations in a state.
-async fn against_reservations(app: &App, name: &'static str, state: State, column: fn(&Stock) -> i64) -> Result<Finding> {
+async fn against_reservations(
+    app: &App,
+    name: &'static str,
+    state: State,
+    column: fn(&Stock) -> i64,
+) -> Result<Finding> {
     let mut tally = Tally::new(name);
     let mut moving: Option<Vec<String>> = None;
     for _ in 0..ROUNDS_MAX {
@@ -82,14 +91,20 @@ async fn against_reservations(app: &App, name: &'static str, state: State, colum
         };
         let first_round = moving.is_none();
         let units = app.store.units_in(state, PAGE_ROWS).await?;
-        let differing: Vec<&Stock> = before.iter().filter(|stock| column(stock) != units_of(&units, &stock.sku_id)).collect();
+        let differing: Vec<&Stock> =
+            before.iter().filter(|stock| column(stock) != units_of(&units, &stock.sku_id)).collect();
         let ids: Vec<&str> = differing.iter().map(|stock| stock.sku_id.as_str()).collect();
         let versions = app.store.versions(&ids).await?;
         let mut still_moving = Vec::new();
         for stock in &differing {
             if versions.get(&stock.sku_id) == Some(&stock.version) {
                 let found = units_of(&units, &stock.sku_id);
-                tally.broken(format!("{}: row says {}, {} reservations say {found}", stock.sku_id, column(stock), state.as_str()));
+                tally.broken(format!(
+                    "{}: row says {}, {} reservations say {found}",
+                    stock.sku_id,
+                    column(stock),
+                    state.as_str()
+                ));
             } else {
                 still_moving.push(stock.sku_id.clone());
             }

@@ -28,7 +28,12 @@ pub const SWITCH_RELEASE_TWICE: &str = "inventory.release_twice";
 
 /// Describes the service to the runtime.
 pub fn service() -> ServiceSpec {
-    ServiceSpec { name: "inventory", migrations: migrations::MIGRATIONS, subscribes: &[], start: |ctx| start(ctx).boxed() }
+    ServiceSpec {
+        name: "inventory",
+        migrations: migrations::MIGRATIONS,
+        subscribes: &[],
+        start: |ctx| start(ctx).boxed(),
+    }
 }
 
 async fn start(ctx: Context) -> anyhow::Result<Parts> {

@@ -48,7 +48,8 @@ impl InventoryService for Rpc {
     async fn r#return(&self, request: Request<pb::ReturnRequest>) -> Answer<pb::ReturnResponse> {
         let request = request.into_inner();
         let lines = lines(request.lines);
-        let applied = self.0.give_back(&request.id, &request.return_id, &lines, &request.reason).await.map_err(status)?;
+        let applied =
+            self.0.give_back(&request.id, &request.return_id, &lines, &request.reason).await.map_err(status)?;
         Ok(Response::new(pb::ReturnResponse { applied }))
     }
 
@@ -104,7 +105,10 @@ impl InventoryService for Rpc {
         Ok(Response::new(pb::BatchGetReservationsResponse { reservations }))
     }
 
-    async fn scan_reservations(&self, request: Request<pb::ScanReservationsRequest>) -> Answer<pb::ScanReservationsResponse> {
+    async fn scan_reservations(
+        &self,
+        request: Request<pb::ScanReservationsRequest>,
+    ) -> Answer<pb::ScanReservationsResponse> {
         let request = request.into_inner();
         let reservations = self.0.reservations_after(&request.after_id, request.limit).await.map_err(status)?;
         let reservations = reservations.into_iter().map(reservation_out).collect();
@@ -147,7 +151,11 @@ fn stock_out(stock: Stock) -> pb::Stock {
         on_hand: stock.on_hand,
         reserved: stock.reserved,
         available: stock.available(),
-        locations: vec![pb::LocationStock { location: LOCATION.to_owned(), on_hand: stock.on_hand, reserved: stock.reserved }],
+        locations: vec![pb::LocationStock {
+            location: LOCATION.to_owned(),
+            on_hand: stock.on_hand,
+            reserved: stock.reserved,
+        }],
         sku_id: stock.sku_id,
     }
 }

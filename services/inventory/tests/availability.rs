@@ -3,7 +3,7 @@
 mod common;
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use common::{ENGINES, Engine, House, house_with};
@@ -13,6 +13,7 @@ use mallard_proto::events::STOCK_AVAILABILITY_V1;
 use mallard_proto::inventory::v1::AvailabilityChanged;
 use mallard_runtime::{Parts, ServiceSpec};
 use mallard_testkit::eventually;
+use parking_lot::Mutex;
 
 /// What was heard, per SKU. SKUs of different tests have different names.
 static HEARD: Mutex<BTreeMap<String, Vec<AvailabilityChanged>>> = Mutex::new(BTreeMap::new());
@@ -24,7 +25,7 @@ impl Handler for Ear {
     async fn after(&self, event: &Envelope) {
         let changed: AvailabilityChanged = event.decode().unwrap();
         assert_eq!(event.key, changed.sku_id);
-        HEARD.lock().unwrap().entry(changed.sku_id.clone()).or_default().push(changed);
+        HEARD.lock().entry(changed.sku_id.clone()).or_default().push(changed);
     }
 }
 
@@ -44,7 +45,7 @@ fn listener() -> ServiceSpec {
 }
 
 fn heard(sku_id: &str) -> Vec<bool> {
-    HEARD.lock().unwrap().get(sku_id).map(|all| all.iter().map(|changed| changed.in_stock).collect()).unwrap_or_default()
+    HEARD.lock().get(sku_id).map(|all| all.iter().map(|changed| changed.in_stock).collect()).unwrap_or_default()
 }
 
 async fn hears(sku_id: &str, expected: &[bool]) {
@@ -71,7 +72,7 @@ async fn a_sku_is_announced_when_it_sells_out_and_when_it_comes_back() {
         hears(&sku, &[false, true, false]).await;
         house.give_back("ord_1", "ref_1", &[(&sku, 1)]).await.unwrap();
         hears(&sku, &[false, true, false, true]).await;
-        let all = HEARD.lock().unwrap()[&sku].clone();
+        let all = HEARD.lock()[&sku].clone();
         assert!(all.windows(2).all(|pair| pair[0].version < pair[1].version), "{engine:?}: {all:?}");
     }
 }
@@ -99,7 +100,8 @@ async fn a_run_on_a_sku_announces_its_end_and_the_last_state_is_true() {
         }
         let (on_hand, reserved) = house.stock(&sku).await;
         let expected = on_hand > reserved;
-        eventually("the last word is the truth", || async { heard(&sku).last().copied().unwrap_or(true) == expected }).await;
+        eventually("the last word is the truth", || async { heard(&sku).last().copied().unwrap_or(true) == expected })
+            .await;
     }
 }
 

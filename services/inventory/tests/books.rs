@@ -14,7 +14,10 @@ async fn receiving_makes_rows_once_and_leaves_existing_ones_alone() {
         assert_eq!(house.receive(&[("sku_a", 10), ("sku_b", 0)]).await, 2, "{engine:?}");
         assert_eq!(house.receive(&[("sku_a", 10), ("sku_b", 0)]).await, 0);
         assert_eq!(house.receive(&[("sku_b", 7), ("sku_a", 7), ("sku_c", 7)]).await, 1, "some exist, some do not");
-        assert_eq!((house.stock("sku_a").await, house.stock("sku_b").await, house.stock("sku_c").await), ((10, 0), (0, 0), (7, 0)));
+        assert_eq!(
+            (house.stock("sku_a").await, house.stock("sku_b").await, house.stock("sku_c").await),
+            ((10, 0), (0, 0), (7, 0))
+        );
         assert_eq!(house.ledger("sku_a").await, [("received".to_owned(), 10)]);
         house.assert_books_balance().await;
     }
@@ -71,7 +74,11 @@ async fn returned_units_are_on_hand_again_but_no_more_than_were_sold() {
         let Some(house) = house(engine).await else { continue };
         house.receive(&[("sku_a", 10), ("sku_b", 10)]).await;
         house.reserve("ord_1", &[("sku_a", 4)]).await.unwrap();
-        assert_eq!(house.give_back("ord_1", "ref_1", &[("sku_a", 1)]).await.unwrap_err().code, "reservation_unknown", "not sold yet");
+        assert_eq!(
+            house.give_back("ord_1", "ref_1", &[("sku_a", 1)]).await.unwrap_err().code,
+            "reservation_unknown",
+            "not sold yet"
+        );
         house.confirm("ord_1").await.unwrap();
         assert!(house.give_back("ord_1", "ref_1", &[("sku_a", 3)]).await.unwrap(), "{engine:?}");
         assert!(!house.give_back("ord_1", "ref_1", &[("sku_a", 3)]).await.unwrap(), "the same return again");
@@ -108,11 +115,18 @@ async fn the_ledger_pages_newest_first_and_scans_oldest_first() {
         }
         assert_eq!(seen.len(), 6, "{engine:?}");
         assert!(seen.windows(2).all(|pair| pair[0] > pair[1]));
-        let scan = house.client.clone().scan_ledger(ScanLedgerRequest { after_seq: 0, limit: 0 }).await.unwrap().into_inner();
+        let scan =
+            house.client.clone().scan_ledger(ScanLedgerRequest { after_seq: 0, limit: 0 }).await.unwrap().into_inner();
         assert_eq!(scan.entries.len(), 7);
         assert!(scan.entries.windows(2).all(|pair| pair[0].seq < pair[1].seq));
         let after = scan.entries[4].seq;
-        let rest = house.client.clone().scan_ledger(ScanLedgerRequest { after_seq: after, limit: 1 }).await.unwrap().into_inner();
+        let rest = house
+            .client
+            .clone()
+            .scan_ledger(ScanLedgerRequest { after_seq: after, limit: 1 })
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(rest.entries, scan.entries[5..6]);
         let request = ListLedgerRequest { sku_id: "sku_x".into(), ..ListLedgerRequest::default() };
         let error = mallard_rpc::error(as_system(house.client.clone().list_ledger(request)).await.unwrap_err());
@@ -147,7 +161,8 @@ async fn shoppers_do_not_see_stock() {
     let request = || GetStockRequest { sku_id: "sku_a".into() };
     let error = mallard_rpc::error(as_user("usr_1", house.client.clone().get_stock(request())).await.unwrap_err());
     assert_eq!((error.kind, error.code.as_ref()), (Kind::Forbidden, "seller_required"));
-    let stock = as_admin("usr_2", house.client.clone().get_stock(request())).await.unwrap().into_inner().inventory.unwrap();
+    let stock =
+        as_admin("usr_2", house.client.clone().get_stock(request())).await.unwrap().into_inner().inventory.unwrap();
     assert_eq!(stock.available, 10);
 }
 

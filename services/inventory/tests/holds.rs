@@ -17,7 +17,11 @@ async fn a_hold_becomes_a_sale_once() {
         house.receive(&[("sku_a", 10), ("sku_b", 5)]).await;
         assert_eq!(house.reserve("ord_1", &[("sku_b", 2), ("sku_a", 3)]).await, Ok(Held), "{engine:?}");
         assert_eq!(house.stock("sku_a").await, (10, 3));
-        assert_eq!(house.reserve("ord_1", &[("sku_b", 2), ("sku_a", 3)]).await, Ok(Held), "the same id answers as before");
+        assert_eq!(
+            house.reserve("ord_1", &[("sku_b", 2), ("sku_a", 3)]).await,
+            Ok(Held),
+            "the same id answers as before"
+        );
         assert_eq!(house.stock("sku_a").await, (10, 3));
         assert_eq!(house.confirm("ord_1").await, Ok(Confirmed));
         assert_eq!(house.confirm("ord_1").await, Ok(Confirmed));
@@ -65,14 +69,20 @@ async fn one_lacking_line_reserves_nothing_and_is_named() {
         let Some(house) = house(engine).await else { continue };
         house.receive(&[("sku_a", 10), ("sku_b", 1)]).await;
         let error = house.try_reserve("ord_1", &[("sku_b", 1), ("sku_a", 2), ("sku_b", 1)], NEVER).await.unwrap_err();
-        assert_eq!((error.kind, error.code.as_ref(), error.param.as_deref()), (Kind::Conflict, "out_of_stock", Some("lines[0]")));
+        assert_eq!(
+            (error.kind, error.code.as_ref(), error.param.as_deref()),
+            (Kind::Conflict, "out_of_stock", Some("lines[0]"))
+        );
         let details = error.details.unwrap();
         assert_eq!((details["sku_id"].as_str(), details["available"].as_i64()), (Some("sku_b"), Some(1)), "{engine:?}");
         assert_eq!((house.stock("sku_a").await, house.stock("sku_b").await), ((10, 0), (1, 0)));
         assert_eq!(house.state("ord_1").await, None);
 
         let error = house.try_reserve("ord_1", &[("sku_a", 2), ("sku_x", 1)], NEVER).await.unwrap_err();
-        assert_eq!((error.kind, error.code.as_ref(), error.param.as_deref()), (Kind::NotFound, "sku_unknown", Some("lines[1].sku_id")));
+        assert_eq!(
+            (error.kind, error.code.as_ref(), error.param.as_deref()),
+            (Kind::NotFound, "sku_unknown", Some("lines[1].sku_id"))
+        );
         assert_eq!(house.stock("sku_a").await, (10, 0));
 
         assert_eq!(house.reserve("ord_1", &[("sku_a", 2)]).await, Ok(Held), "a refused try may be tried again");
@@ -139,7 +149,8 @@ async fn a_replayed_hold_lasts_as_long_as_it_did_then() {
     let in_2010 = 1_275_000_000_000_000;
     let call = mallard_rpc::Call { at: Some(in_2010), ..mallard_rpc::Call::system("replay") };
     let minutes_30 = 30 * 60 * 1_000_000;
-    let held = mallard_rpc::scope(call, house.try_reserve("ord_1", &[("sku_a", 1)], in_2010 + minutes_30)).await.unwrap();
+    let held =
+        mallard_rpc::scope(call, house.try_reserve("ord_1", &[("sku_a", 1)], in_2010 + minutes_30)).await.unwrap();
     assert_eq!(held.created_at.unwrap().micros(), in_2010);
     let now = house.mall.context("inventory").unwrap().clock().now();
     let left = held.expires_at.unwrap().micros() - now;

@@ -99,7 +99,8 @@ impl Paper {
         }
         let Some((Confirmed, lines)) = self.orders.get(&order) else { return Err("reservation_unknown".into()) };
         let sold = lines.get(&sku).copied().unwrap_or(0);
-        let back: i64 = self.returns.values().filter(|(of, what, _)| *of == order && *what == sku).map(|(_, _, q)| q).sum();
+        let back: i64 =
+            self.returns.values().filter(|(of, what, _)| *of == order && *what == sku).map(|(_, _, q)| q).sum();
         if quantity > sold - back {
             return Err("return_exceeds_sold".into());
         }
@@ -131,10 +132,18 @@ async fn run(house: &House, steps: &[Step]) {
                 assert_eq!(told, paper.reserve(*order, lines), "step {i} of {steps:?}");
             }
             Step::Confirm { order } => {
-                assert_eq!(house.confirm(&format!("ord_{order}")).await, paper.confirm(*order), "step {i} of {steps:?}");
+                assert_eq!(
+                    house.confirm(&format!("ord_{order}")).await,
+                    paper.confirm(*order),
+                    "step {i} of {steps:?}"
+                );
             }
             Step::Release { order } => {
-                assert_eq!(house.release(&format!("ord_{order}")).await, paper.release(*order), "step {i} of {steps:?}");
+                assert_eq!(
+                    house.release(&format!("ord_{order}")).await,
+                    paper.release(*order),
+                    "step {i} of {steps:?}"
+                );
             }
             Step::Return { order, return_id, sku, quantity } => {
                 let skus = [(SKUS[*sku], *quantity)];

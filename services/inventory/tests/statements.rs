@@ -10,7 +10,9 @@ async fn house() -> House {
         .set("inventory.expiry_interval_ms", 3_600_000)
         .set("inventory.sweep_interval_s", 3_600)
         .set("inventory.announce_linger_ms", 3_600_000);
-    let house = house_with(Engine::Memory, vec![mallard_inventory::service()], |settings| settings.config = config).await.unwrap();
+    let house = house_with(Engine::Memory, vec![mallard_inventory::service()], |settings| settings.config = config)
+        .await
+        .unwrap();
     house.receive(&[("sku_a", 100), ("sku_b", 100), ("sku_c", 100)]).await;
     // Lets the loops make their first round.
     for _ in 0..50 {
@@ -39,10 +41,18 @@ async fn the_usual_case_reads_nothing_first() {
 async fn repeats_and_refusals_cost_one_read_more() {
     let house = house().await;
     house.reserve("ord_1", &[("sku_a", 2)]).await.unwrap();
-    assert_eq!(cost(&house, house.reserve("ord_1", &[("sku_a", 2)])).await, 2, "the insert that finds its id, and the read");
+    assert_eq!(
+        cost(&house, house.reserve("ord_1", &[("sku_a", 2)])).await,
+        2,
+        "the insert that finds its id, and the read"
+    );
     house.confirm("ord_1").await.unwrap();
     assert_eq!(cost(&house, house.confirm("ord_1")).await, 1);
-    assert_eq!(cost(&house, house.reserve("ord_2", &[("sku_a", 99)])).await, 3, "insert, guard, and the read that says why");
+    assert_eq!(
+        cost(&house, house.reserve("ord_2", &[("sku_a", 99)])).await,
+        3,
+        "insert, guard, and the read that says why"
+    );
     assert_eq!(cost(&house, house.release("ord_3")).await, 2, "the read that finds nothing, and the mark");
 }
 

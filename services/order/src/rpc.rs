@@ -38,7 +38,10 @@ impl Rpc {
             "card" if input.card_token.is_empty() => Ok(PayWith { method, card_token: self.app.peers.tokenise(input).await? }),
             "card" => Ok(PayWith { method, card_token: input.card_token }),
             "external" if !mallard_rpc::current().caller.is_system() => Err(unknown_method(&method)),
-            "later" | "external" | "alipay" | "wechat_pay" | "balance" => Ok(PayWith { method, card_token: String::new() }),
+            "later" | "external" => Ok(PayWith { method, card_token: String::new() }),
+            "alipay" | "wechat_pay" | "balance" => {
+                Err(Error::refused("payment_method_unavailable", format!("{method} is not offered here; use card or later")).param("payment.method"))
+            }
             "" => Err(Error::invalid("required", "say how you pay").param("payment.method")),
             _ => Err(unknown_method(&method)),
         }

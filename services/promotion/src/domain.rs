@@ -38,7 +38,7 @@ pub struct Listing {
     pub product_id: String,
     /// Who sells it.
     pub seller_id: String,
-    /// Product title in the caller's language.
+    /// Product title.
     pub title: String,
     /// Option name to value.
     pub options: BTreeMap<String, String>,

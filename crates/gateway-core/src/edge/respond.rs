@@ -1,7 +1,9 @@
 //! What every answer gets: request id, entity tag rules, headers that keep browsers out of trouble.
 
 use axum::body::Body;
-use http::header::{CACHE_CONTROL, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS};
+use http::header::{
+    CACHE_CONTROL, ETAG, IF_NONE_MATCH, REFERRER_POLICY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
 use mallard_proto::rest::header::tag;
@@ -18,7 +20,9 @@ const REQUEST_ID_CHARS_MAX: usize = 128;
 pub fn request_id(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(REQUEST_ID)?.to_str().ok()?;
     let shaped = (1..=REQUEST_ID_CHARS_MAX).contains(&text.len())
-        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'='));
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'/' | b'+' | b'='));
     shaped.then(|| text.to_owned())
 }
 
@@ -65,7 +69,10 @@ fn is_unchanged(parts: &Parts, reply: &Reply) -> bool {
         return false;
     }
     let Some(current) = reply.headers.get(ETAG).and_then(|value| value.to_str().ok()) else { return false };
-    parts.headers.get_all(IF_NONE_MATCH).iter().filter_map(|value| value.to_str().ok()).any(|list| {
-        list.split(',').map(str::trim).any(|one| one == "*" || tag(one) == tag(current))
-    })
+    parts
+        .headers
+        .get_all(IF_NONE_MATCH)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|list| list.split(',').map(str::trim).any(|one| one == "*" || tag(one) == tag(current)))
 }

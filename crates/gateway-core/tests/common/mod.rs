@@ -92,7 +92,12 @@ impl Answer {
     }
 }
 
-pub fn edge_with(channels: &Channels, store: Arc<dyn IdempotencyStore>, hook: Option<Arc<dyn Hook>>, config: EdgeConfig) -> Arc<Edge> {
+pub fn edge_with(
+    channels: &Channels,
+    store: Arc<dyn IdempotencyStore>,
+    hook: Option<Arc<dyn Hook>>,
+    config: EdgeConfig,
+) -> Arc<Edge> {
     let counter = AtomicU64::new(0);
     let source = Source {
         id: Box::new(move |prefix| format!("{prefix}_{}", counter.fetch_add(1, Ordering::SeqCst))),

@@ -12,10 +12,15 @@ const VALUE_BYTES_MAX: usize = 255;
 /// `invalid_field` when the value is longer than 255 bytes, empty, or not visible ASCII.
 pub fn text(headers: &HeaderMap, name: &'static str) -> Result<String, Error> {
     let Some(value) = headers.get(name) else { return Ok(String::new()) };
-    let fits = !value.is_empty() && value.len() <= VALUE_BYTES_MAX && value.as_bytes().iter().all(|b| (0x20..0x7f).contains(b));
+    let fits = !value.is_empty()
+        && value.len() <= VALUE_BYTES_MAX
+        && value.as_bytes().iter().all(|b| (0x20..0x7f).contains(b));
     match value.to_str() {
         Ok(text) if fits => Ok(text.to_owned()),
-        _ => Err(Error::invalid("invalid_field", format!("{name} must be 1 to 255 visible ASCII characters")).param(name)),
+        _ => {
+            Err(Error::invalid("invalid_field", format!("{name} must be 1 to 255 visible ASCII characters"))
+                .param(name))
+        }
     }
 }
 
@@ -34,7 +39,8 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Error> {
     }
     let quoted = tag(text) != text && !text.contains(',');
     if quoted {
-        return Err(Error::precondition("version_mismatch", "the thing has another version by now; read it again").param("If-Match"));
+        return Err(Error::precondition("version_mismatch", "the thing has another version by now; read it again")
+            .param("If-Match"));
     }
     Err(Error::invalid("invalid_field", "If-Match must be one entity tag such as \"7\", or *").param("If-Match"))
 }

@@ -134,14 +134,18 @@ impl App {
         }
         let key = format!("{tide:?} {filter:?} {after:?} {limit} {count}");
         self.pages
-            .get_or_load(key, || async move { Ok(Arc::new(self.store.list(&filter, after.as_ref(), limit, count).await?)) })
+            .get_or_load(
+                key,
+                || async move { Ok(Arc::new(self.store.list(&filter, after.as_ref(), limit, count).await?)) },
+            )
             .await
     }
 
     /// Turns ids into products; one that has changed since and no longer belongs here is left out.
     async fn page(&self, list: &ListPage, order: Order, belongs: impl Fn(&Product) -> bool) -> Result<Page> {
         let found = self.shelf.products(list.ids.iter().map(String::as_str)).await?;
-        let products = list.ids.iter().filter_map(|id| found.get(id)).filter(|product| belongs(product)).cloned().collect();
+        let products =
+            list.ids.iter().filter_map(|id| found.get(id)).filter(|product| belongs(product)).cloned().collect();
         let next_cursor = match &list.next {
             Some(key) => page::encode_cursor(&[order.as_str(), &key.value, &key.id]),
             None => String::new(),
@@ -158,7 +162,12 @@ fn cursor_key(cursor: &str, order: Order) -> Result<Option<Key>> {
     let parts = page::decode_cursor(cursor, 3)?;
     let number_needed = order != Order::Title;
     if parts[0] != order.as_str() || (number_needed && parts[1].parse::<i64>().is_err()) {
-        return Err(Refusal::bad("bad_cursor", "cursor", "the cursor is not one this list gave; leave it out to start anew").into());
+        return Err(Refusal::bad(
+            "bad_cursor",
+            "cursor",
+            "the cursor is not one this list gave; leave it out to start anew",
+        )
+        .into());
     }
     Ok(Some(Key { value: parts[1].clone(), id: parts[2].clone() }))
 }

@@ -7,7 +7,7 @@ use mallard_types::{Result, page};
 
 use super::{App, require_admin};
 use crate::directory::Listing;
-use crate::domain::{Brand, Category, check_brand_name, check_category};
+use crate::domain::{Brand, Category, check_brand_name, check_category, check_own_id};
 use crate::error::Refusal;
 
 impl App {
@@ -31,6 +31,7 @@ impl App {
         } else if let Some(existing) = listing.tree.get(&category.id) {
             return Ok(existing.clone());
         }
+        check_own_id("cat", &category.id)?;
         let category = check_category(&listing.tree, category)?;
         if self.store.insert_category(&category, self.ctx.now()).await? {
             self.directory.refreshed().await?;
@@ -53,6 +54,7 @@ impl App {
         if brand.id.is_empty() {
             brand.id = self.ctx.id("brand");
         }
+        check_own_id("brand", &brand.id)?;
         if self.store.insert_brand(&brand, self.ctx.now()).await? {
             self.directory.refreshed().await?;
             return Ok(brand);
@@ -124,7 +126,12 @@ impl App {
         for (i, id) in ids.iter().enumerate() {
             let line = listing.tree.line_of(id);
             if line.is_empty() {
-                return Err(Refusal::bad("category_unknown", format!("category_ids[{i}]"), "there is no such category").into());
+                return Err(Refusal::bad(
+                    "category_unknown",
+                    format!("category_ids[{i}]"),
+                    "there is no such category",
+                )
+                .into());
             }
             lines.extend(line.into_iter().map(str::to_owned));
         }

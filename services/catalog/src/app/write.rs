@@ -62,6 +62,7 @@ impl App {
         }
         let categories = self.category_lines(&draft.category_ids).await?;
         let id = if id.is_empty() { self.ctx.id("prod") } else { id };
+        domain::check_own_id("prod", &id)?;
         let tide = self.shelf.tide();
         let now = self.ctx.now();
         let (product, first) = Product::create(id, draft, scope.rules(), now, &mut || self.ctx.id("sku"))?;
@@ -157,7 +158,12 @@ impl App {
         let outbox = self.ctx.outbox();
         let event = events::product_changed(self.ctx.id("evt"), product, product.updated_at);
         if event.payload.len() > PRODUCT_BYTES_MAX {
-            return Err(Refusal::bad("product_too_large", "description", "all texts of a product have at most 240 KiB together").into());
+            return Err(Refusal::bad(
+                "product_too_large",
+                "description",
+                "all texts of a product have at most 240 KiB together",
+            )
+            .into());
         }
         if outbox.is_wanted(PRODUCT_CHANGED_V1) {
             unit = outbox.add_to(unit, event)?;

@@ -73,7 +73,8 @@ impl Tree {
     /// Finds by id or slug, in any letter case.
     pub fn find(&self, id_or_slug: &str) -> Option<&Category> {
         let lower = id_or_slug.trim().to_lowercase();
-        self.by_id.get(&lower).or_else(|| self.by_slug.get(&lower)).map(|i| &self.ordered[*i])
+        let by_id = self.by_id.get(id_or_slug).or_else(|| self.by_id.get(&lower));
+        by_id.or_else(|| self.by_slug.get(&lower)).map(|i| &self.ordered[*i])
     }
 
     /// Returns the ids of a category and everything above it.

@@ -15,7 +15,7 @@ mod validate;
 pub use category::{Category, Tree, check_category};
 pub use filter::{Filter, Order};
 pub use product::{Change, Draft, FirstStock, Product, Status, Variant, VariantInput};
-pub use validate::{Image, ProductOption, Rules, Translation, check_brand_name};
+pub use validate::{Image, ProductOption, Rules, Translation, check_brand_name, check_own_id};
 
 /// A brand, as products carry it.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use mallard_types::{Micros, Money};
 
-use super::validate::{self, Image, ProductOption, Rules, Translation};
 use super::Brand;
+use super::validate::{self, Image, ProductOption, Rules, Translation};
 use crate::error::Refusal;
 
 /// Where a product stands.
@@ -243,7 +243,8 @@ impl Product {
         }
         let inputs = if change.variants.is_empty() { self.as_inputs() } else { change.variants };
         next.options = validate::variants(&change.options, &self.options, &inputs, rules)?;
-        let (variants, first_stock) = make_variants(inputs, &self.variants, &next.options, &next.title, rules, new_sku)?;
+        let (variants, first_stock) =
+            make_variants(inputs, &self.variants, &next.options, &next.title, rules, new_sku)?;
         next.variants = variants;
         Ok((next, first_stock))
     }
@@ -325,13 +326,21 @@ fn make_variants(
             (None, true) => new_sku(),
             (None, false) if rules.own_ids && validate::is_own_id("sku", &input.id) => input.id,
             (None, false) => {
-                return Err(Refusal::bad("variant_unknown", format!("variants[{i}].id"), "the product has no such variant"));
+                return Err(Refusal::bad(
+                    "variant_unknown",
+                    format!("variants[{i}].id"),
+                    "the product has no such variant",
+                ));
             }
         };
         if existing.is_none() {
             first_stock.push(FirstStock { sku_id: id.clone(), quantity: input.stock });
         }
-        let title = if input.title.trim().is_empty() { default_title(options, &input.options, product_title) } else { input.title };
+        let title = if input.title.trim().is_empty() {
+            default_title(options, &input.options, product_title)
+        } else {
+            input.title
+        };
         let in_stock = existing.map_or(input.stock > 0, |variant| variant.in_stock);
         variants.push(Variant { id, title, options: input.options, price: input.price, code: input.code, in_stock });
     }

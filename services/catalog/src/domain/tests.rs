@@ -59,7 +59,10 @@ fn a_product_begins_at_version_one_with_options_read_off_its_variants() {
     assert_eq!(product.variants[1].title, "red / L");
     assert_eq!(product.min_price(), 990);
     assert!(product.variants.iter().all(|variant| variant.in_stock));
-    assert_eq!(stock, [FirstStock { sku_id: "sku_1".into(), quantity: 5 }, FirstStock { sku_id: "sku_2".into(), quantity: 5 }]);
+    assert_eq!(
+        stock,
+        [FirstStock { sku_id: "sku_1".into(), quantity: 5 }, FirstStock { sku_id: "sku_2".into(), quantity: 5 }]
+    );
 }
 
 #[test]
@@ -124,13 +127,18 @@ fn imports_may_give_things_away_and_choose_ids() {
     let own = VariantInput { id: "sku_85123a".into(), ..input(&[], 0) };
     let (product, _) = create(draft(vec![own.clone()]), rules).unwrap();
     assert_eq!(product.variants[0].id, "sku_85123a");
-    let bad = VariantInput { id: "85123A".into(), ..own };
+    let bad = VariantInput { id: "85123A".into(), ..own.clone() };
     assert_eq!(code(create(draft(vec![bad]), rules)).0, "variant_unknown");
+    assert!(check_own_id("prod", "prod_85123A.x-1").is_ok());
+    for bad in ["", "prod_", "85123A", "sku_85123A", "prod_a b", "prod_é"] {
+        assert!(check_own_id("prod", bad).is_err(), "{bad}");
+    }
 }
 
 #[test]
 fn a_change_makes_the_next_version_and_keeps_what_it_does_not_name() {
-    let (product, _) = create(draft(vec![input(&[("size", "S")], 990), input(&[("size", "L")], 1_090)]), Rules::default()).unwrap();
+    let (product, _) =
+        create(draft(vec![input(&[("size", "S")], 990), input(&[("size", "L")], 1_090)]), Rules::default()).unwrap();
     let mut new_sku = || "sku_new".to_owned();
     let change = Change { title: Some("Journal".into()), ..Change::default() };
     let (next, stock) = product.change(change, Rules::default(), 2_000, &mut new_sku).unwrap();

@@ -106,8 +106,11 @@ pub(super) fn images(images: &[Image]) -> Result<(), Refusal> {
 }
 
 fn is_url(url: &str) -> bool {
-    let shaped = url.starts_with("https://") || url.starts_with("http://") || (url.starts_with('/') && !url.starts_with("//"));
-    shaped && url.len() <= URL_CHARS_MAX && !url.chars().any(|c| c.is_control() || c.is_whitespace() || "\"<>\\".contains(c))
+    let shaped =
+        url.starts_with("https://") || url.starts_with("http://") || (url.starts_with('/') && !url.starts_with("//"));
+    shaped
+        && url.len() <= URL_CHARS_MAX
+        && !url.chars().any(|c| c.is_control() || c.is_whitespace() || "\"<>\\".contains(c))
 }
 
 pub(super) fn translations(translations: &BTreeMap<String, Translation>) -> Result<(), Refusal> {
@@ -117,7 +120,11 @@ pub(super) fn translations(translations: &BTreeMap<String, Translation>) -> Resu
     for (tag, texts) in translations {
         let shaped = (2..=35).contains(&tag.len()) && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-');
         if !shaped {
-            return Err(Refusal::bad("bad_language", format!("translations.{tag}"), "key must be a language tag such as zh"));
+            return Err(Refusal::bad(
+                "bad_language",
+                format!("translations.{tag}"),
+                "key must be a language tag such as zh",
+            ));
         }
         title(&format!("translations.{tag}.title"), &texts.title)?;
         description(&format!("translations.{tag}.description"), &texts.description)?;
@@ -143,10 +150,18 @@ pub(super) fn variants(
     for (i, variant) in variants.iter().enumerate() {
         check_variant(i, variant, &options, rules, variants[0].price.currency)?;
         if !variant.id.is_empty() && !ids.insert(variant.id.as_str()) {
-            return Err(Refusal::bad("variant_repeated", format!("variants[{i}].id"), "the same variant stands here twice"));
+            return Err(Refusal::bad(
+                "variant_repeated",
+                format!("variants[{i}].id"),
+                "the same variant stands here twice",
+            ));
         }
         if !combinations.insert(&variant.options) {
-            return Err(Refusal::bad("variants_alike", format!("variants[{i}].options"), "two variants have the same options"));
+            return Err(Refusal::bad(
+                "variants_alike",
+                format!("variants[{i}].options"),
+                "two variants have the same options",
+            ));
         }
     }
     Ok(options)
@@ -208,7 +223,9 @@ fn check_variant(
     }
     for option in options {
         match variant.options.get(&option.name) {
-            None => return Err(Refusal::bad("option_missing", at("options"), "a variant gives a value for every option")),
+            None => {
+                return Err(Refusal::bad("option_missing", at("options"), "a variant gives a value for every option"));
+            }
             Some(value) if !option.values.contains(value) => {
                 return Err(Refusal::bad("option_value_unknown", at("options"), "the option does not have this value"));
             }
@@ -244,7 +261,18 @@ pub fn check_brand_name(name: &str) -> Result<(), Refusal> {
 }
 
 /// Tells whether a text can be an id that an import chose.
-pub(crate) fn is_own_id(prefix: &str, id: &str) -> bool {
+pub(super) fn is_own_id(prefix: &str, id: &str) -> bool {
     let Some(body) = id.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')) else { return false };
-    (1..=60).contains(&body.len()) && body.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"_-".contains(&b))
+    (1..=80).contains(&body.len()) && body.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+}
+
+/// Checks an id that an import chose.
+///
+/// # Errors
+/// [`Refusal::Bad`].
+pub fn check_own_id(prefix: &str, id: &str) -> Result<(), Refusal> {
+    if is_own_id(prefix, id) {
+        return Ok(());
+    }
+    Err(Refusal::bad("bad_id", "id", "an id is its prefix, _ and 1 to 80 letters, digits, _, - and ."))
 }

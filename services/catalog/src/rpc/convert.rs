@@ -10,7 +10,9 @@ use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::app::{Changing, Creating, SkuView};
-use crate::domain::{Brand, Category, Change, Draft, Image, Product, ProductOption, Status, Translation, Variant, VariantInput};
+use crate::domain::{
+    Brand, Category, Change, Draft, Image, Product, ProductOption, Status, Translation, Variant, VariantInput,
+};
 
 /// Writes a product.
 pub fn product_out(product: &Product) -> pb::Product {
@@ -23,7 +25,11 @@ pub fn product_out(product: &Product) -> pb::Product {
         category_ids: product.category_ids.clone(),
         brand: product.brand.as_ref().map(brand_out),
         images: product.images.iter().map(image_out).collect(),
-        options: product.options.iter().map(|o| pb::Option { name: o.name.clone(), values: o.values.clone() }).collect(),
+        options: product
+            .options
+            .iter()
+            .map(|o| pb::Option { name: o.name.clone(), values: o.values.clone() })
+            .collect(),
         variants: product.variants.iter().map(variant_out).collect(),
         version: product.version,
         created_at: Some(Timestamp::from_micros(product.created_at)),

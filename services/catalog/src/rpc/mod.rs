@@ -53,13 +53,19 @@ impl CatalogService for Rpc {
         Ok(Response::new(pb::GetProductResponse { product: Some(product_out(&product)) }))
     }
 
-    async fn batch_get_products(&self, request: Request<pb::BatchGetProductsRequest>) -> Answer<pb::BatchGetProductsResponse> {
+    async fn batch_get_products(
+        &self,
+        request: Request<pb::BatchGetProductsRequest>,
+    ) -> Answer<pb::BatchGetProductsResponse> {
         let (products, missing) = self.0.batch_get(request.into_inner().ids).await.map_err(status)?;
         let products = products.iter().map(|product| product_out(product)).collect();
         Ok(Response::new(pb::BatchGetProductsResponse { products, missing }))
     }
 
-    async fn list_categories(&self, _request: Request<pb::ListCategoriesRequest>) -> Answer<pb::ListCategoriesResponse> {
+    async fn list_categories(
+        &self,
+        _request: Request<pb::ListCategoriesRequest>,
+    ) -> Answer<pb::ListCategoriesResponse> {
         let listing = self.0.listing().await.map_err(status)?;
         let categories = listing.tree.all().iter().map(convert::category_out).collect();
         Ok(Response::new(pb::ListCategoriesResponse { categories }))
@@ -88,17 +94,26 @@ impl CatalogService for Rpc {
         Ok(Response::new(()))
     }
 
-    async fn list_product(&self, request: Request<pb::SetProductStatusRequest>) -> Answer<pb::SetProductStatusResponse> {
+    async fn list_product(
+        &self,
+        request: Request<pb::SetProductStatusRequest>,
+    ) -> Answer<pb::SetProductStatusResponse> {
         let product = self.0.set_status(&request.into_inner().id, domain::Status::Listed).await.map_err(status)?;
         Ok(Response::new(pb::SetProductStatusResponse { product: Some(product_out(&product)) }))
     }
 
-    async fn delist_product(&self, request: Request<pb::SetProductStatusRequest>) -> Answer<pb::SetProductStatusResponse> {
+    async fn delist_product(
+        &self,
+        request: Request<pb::SetProductStatusRequest>,
+    ) -> Answer<pb::SetProductStatusResponse> {
         let product = self.0.set_status(&request.into_inner().id, domain::Status::Delisted).await.map_err(status)?;
         Ok(Response::new(pb::SetProductStatusResponse { product: Some(product_out(&product)) }))
     }
 
-    async fn admin_list_products(&self, request: Request<pb::AdminListProductsRequest>) -> Answer<pb::ListProductsResponse> {
+    async fn admin_list_products(
+        &self,
+        request: Request<pb::AdminListProductsRequest>,
+    ) -> Answer<pb::ListProductsResponse> {
         let request = request.into_inner();
         let query = AdminQuery {
             status: request.status,
@@ -139,7 +154,10 @@ impl CatalogService for Rpc {
     async fn list_brands(&self, request: Request<pb::ListBrandsRequest>) -> Answer<pb::ListBrandsResponse> {
         let request = request.into_inner();
         let (brands, next_cursor) = self.0.brands(request.limit, &request.cursor).await.map_err(status)?;
-        Ok(Response::new(pb::ListBrandsResponse { brands: brands.iter().map(convert::brand_out).collect(), next_cursor }))
+        Ok(Response::new(pb::ListBrandsResponse {
+            brands: brands.iter().map(convert::brand_out).collect(),
+            next_cursor,
+        }))
     }
 
     async fn run_checks(&self, _request: Request<common::RunChecksRequest>) -> Answer<common::RunChecksResponse> {

@@ -61,8 +61,12 @@ pub(super) fn encode(product: &Product) -> Result<Vec<u8>, Error> {
         currency: v.price.currency.as_str().to_owned(),
         code: v.code.clone(),
     };
-    let image =
-        |image: &Image| ImageBody { url: image.url.clone(), alt: image.alt.clone(), width: image.width, height: image.height };
+    let image = |image: &Image| ImageBody {
+        url: image.url.clone(),
+        alt: image.alt.clone(),
+        width: image.width,
+        height: image.height,
+    };
     let body = Body {
         id: product.id.clone(),
         title: product.title.clone(),
@@ -72,7 +76,11 @@ pub(super) fn encode(product: &Product) -> Result<Vec<u8>, Error> {
         category_ids: product.category_ids.clone(),
         brand: product.brand.as_ref().map(|brand| (brand.id.clone(), brand.name.clone())),
         images: product.images.iter().map(image).collect(),
-        options: product.options.iter().map(|o| OptionBody { name: o.name.clone(), values: o.values.clone() }).collect(),
+        options: product
+            .options
+            .iter()
+            .map(|o| OptionBody { name: o.name.clone(), values: o.values.clone() })
+            .collect(),
         variants: product.variants.iter().map(variant).collect(),
         version: product.version,
         created_at: product.created_at,
@@ -147,7 +155,8 @@ mod tests {
             version: 7,
             created_at: 1,
             updated_at: 2,
-            translations: [("en".to_owned(), Translation { title: "Notebook".into(), description: String::new() })].into(),
+            translations: [("en".to_owned(), Translation { title: "Notebook".into(), description: String::new() })]
+                .into(),
         };
         assert_eq!(decode(&encode(&product).unwrap()).unwrap(), product);
         assert!(decode(b"{}").is_err());

@@ -19,7 +19,8 @@ impl Store {
 
     /// Reads all categories.
     pub async fn categories(&self) -> Result<Vec<Category>, Error> {
-        const SQL: &str = "SELECT id, slug, name, parent_id, names, position FROM categories WHERE id > ? ORDER BY id LIMIT ?";
+        const SQL: &str =
+            "SELECT id, slug, name, parent_id, names, position FROM categories WHERE id > ? ORDER BY id LIMIT ?";
         let mut all: Vec<Category> = Vec::new();
         loop {
             let after = all.last().map_or("", |category| category.id.as_str());
@@ -55,7 +56,8 @@ impl Store {
     pub async fn insert_category(&self, category: &Category, at: Micros) -> Result<bool, Error> {
         const SQL: &str = "INSERT INTO categories (id, slug, name, parent_id, names, position, created_at) \
              VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
-        let names = serde_json::to_string(&category.names).map_err(|e| Error::Type(format!("names of a category: {e}")))?;
+        let names =
+            serde_json::to_string(&category.names).map_err(|e| Error::Type(format!("names of a category: {e}")))?;
         let (id, slug, name) = (category.id.clone(), category.slug.clone(), category.name.clone());
         let (parent_id, position) = (category.parent_id.clone(), category.position);
         let params = params![id, slug, name, parent_id, names, position, at];
@@ -64,7 +66,8 @@ impl Store {
 
     /// Writes a brand; false when its id or name is taken.
     pub async fn insert_brand(&self, brand: &Brand, at: Micros) -> Result<bool, Error> {
-        const SQL: &str = "INSERT INTO brands (id, name, name_key, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
+        const SQL: &str =
+            "INSERT INTO brands (id, name, name_key, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
         let params = params![&brand.id, &brand.name, brand.name.trim().to_lowercase(), at];
         self.insert_once(SQL, params).await
     }

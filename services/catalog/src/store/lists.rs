@@ -27,7 +27,13 @@ pub struct ListPage {
 
 impl Store {
     /// Reads a page of at most `rows` products.
-    pub async fn list(&self, filter: &Filter, after: Option<&Key>, rows: usize, count: bool) -> Result<ListPage, Error> {
+    pub async fn list(
+        &self,
+        filter: &Filter,
+        after: Option<&Key>,
+        rows: usize,
+        count: bool,
+    ) -> Result<ListPage, Error> {
         let (column, down) = match filter.order {
             Order::Newest => ("created_at", true),
             Order::Oldest => ("created_at", false),
@@ -115,7 +121,9 @@ fn sort_value(order: Order, text: &str) -> Value {
     match order {
         Order::Title => Value::from(text),
         // A cursor nobody gave us begins nowhere in particular.
-        Order::Newest | Order::Oldest | Order::Price | Order::PriceDown => Value::from(text.parse::<i64>().unwrap_or(0)),
+        Order::Newest | Order::Oldest | Order::Price | Order::PriceDown => {
+            Value::from(text.parse::<i64>().unwrap_or(0))
+        }
     }
 }
 

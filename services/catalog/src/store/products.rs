@@ -94,7 +94,8 @@ impl Store {
             unit = unit.exec("DELETE FROM product_categories WHERE product_id = ?", params![&next.id]);
             unit = with_categories(unit, &next.id, categories);
         }
-        let gone: Vec<&str> = before.variants.iter().map(|v| v.id.as_str()).filter(|id| next.variant(id).is_none()).collect();
+        let gone: Vec<&str> =
+            before.variants.iter().map(|v| v.id.as_str()).filter(|id| next.variant(id).is_none()).collect();
         if !gone.is_empty() {
             let (list, params) = in_list(&gone);
             unit = unit.exec_dyn(format!("DELETE FROM product_skus WHERE sku_id IN {list}"), params);
@@ -128,7 +129,10 @@ impl Store {
         let mut found = Vec::with_capacity(ids.len());
         for chunk in ids.chunks(CHUNK_ROWS_MAX) {
             let (list, params) = in_list(chunk);
-            let rows = self.db.query_dyn(format!("SELECT stock_stamp, body FROM products WHERE id IN {list}"), params.clone()).await?;
+            let rows = self
+                .db
+                .query_dyn(format!("SELECT stock_stamp, body FROM products WHERE id IN {list}"), params.clone())
+                .await?;
             if rows.is_empty() {
                 continue;
             }
@@ -176,11 +180,13 @@ impl Store {
         Ok(found)
     }
 
-    /// Takes in a stock event inside its inbox transaction; an older one than the last changes nothing.
+    /// Takes in a stock event inside its inbox transaction; an older one than the last changes nothing. The product's row is
+    /// locked before the SKU's, as every change of a product does.
     pub async fn take_availability(tx: &Tx, sku_id: &str, in_stock: bool, version: i64) -> Result<(), Error> {
-        const SKU: &str = "UPDATE product_skus SET in_stock = ?, stock_version = ? WHERE sku_id = ? AND stock_version < ?";
-        if tx.execute(SKU, params![in_stock, version, sku_id, version]).await? == 1 {
-            tx.execute(STAMP, params![sku_id]).await?;
+        const SKU: &str =
+            "UPDATE product_skus SET in_stock = ?, stock_version = ? WHERE sku_id = ? AND stock_version < ?";
+        if tx.execute(STAMP, params![sku_id, version]).await? == 1 {
+            tx.execute(SKU, params![in_stock, version, sku_id, version]).await?;
         }
         Ok(())
     }
@@ -190,7 +196,7 @@ impl Store {
         const SKU: &str = "UPDATE product_skus SET in_stock = ? WHERE sku_id = ? AND stock_version = 0";
         let mut unit = Unit::new("catalog.first_state");
         for (sku_id, in_stock) in states {
-            unit = unit.exec(SKU, params![in_stock, &sku_id]).exec(STAMP, params![sku_id]);
+            unit = unit.exec(STAMP, params![&sku_id, 1]).exec(SKU, params![in_stock, sku_id]);
         }
         match self.db.apply(unit).await {
             Ok(()) => Ok(()),
@@ -214,8 +220,9 @@ impl Store {
     }
 }
 
+/// Counts a stock event that is newer than the SKU's last.
 const STAMP: &str = "UPDATE products SET stock_stamp = stock_stamp + 1 \
-     WHERE id = (SELECT product_id FROM product_skus WHERE sku_id = ?)";
+     WHERE id = (SELECT product_id FROM product_skus WHERE sku_id = ? AND stock_version < ?)";
 
 fn insert_params(product: &Product) -> Result<Vec<Value>, Error> {
     let brand_id = product.brand.as_ref().map_or("", |brand| brand.id.as_str());

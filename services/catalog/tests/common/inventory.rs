@@ -67,7 +67,9 @@ impl InventoryService for Fake {
     async fn batch_get_stock(&self, request: Request<BatchGetStockRequest>) -> Answer<BatchGetStockResponse> {
         let mut stocks = Vec::new();
         for sku_id in request.into_inner().sku_ids {
-            if let Some(row) = self.0.query_opt("SELECT units FROM units WHERE sku_id = ?", params![&sku_id]).await.unwrap() {
+            if let Some(row) =
+                self.0.query_opt("SELECT units FROM units WHERE sku_id = ?", params![&sku_id]).await.unwrap()
+            {
                 let units = row.get(0).unwrap();
                 stocks.push(Stock { sku_id, on_hand: units, available: units, ..Stock::default() });
             }
@@ -99,7 +101,10 @@ impl InventoryService for Fake {
     async fn scan_ledger(&self, _: Request<ScanLedgerRequest>) -> Answer<ScanLedgerResponse> {
         Err(Status::unimplemented("scan_ledger"))
     }
-    async fn batch_get_reservations(&self, _: Request<BatchGetReservationsRequest>) -> Answer<BatchGetReservationsResponse> {
+    async fn batch_get_reservations(
+        &self,
+        _: Request<BatchGetReservationsRequest>,
+    ) -> Answer<BatchGetReservationsResponse> {
         Err(Status::unimplemented("batch_get_reservations"))
     }
     async fn scan_reservations(&self, _: Request<ScanReservationsRequest>) -> Answer<ScanReservationsResponse> {

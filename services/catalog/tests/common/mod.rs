@@ -158,7 +158,9 @@ impl Shop {
 
     pub async fn delete(&self, id: &str) -> Result<(), Error> {
         let request = DeleteProductRequest { id: id.into() };
-        mallard_testkit::as_admin("usr_1", self.client.clone().delete_product(request)).await.map_err(mallard_rpc::error)?;
+        mallard_testkit::as_admin("usr_1", self.client.clone().delete_product(request))
+            .await
+            .map_err(mallard_rpc::error)?;
         Ok(())
     }
 

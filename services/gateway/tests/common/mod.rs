@@ -59,11 +59,15 @@ struct Identity;
 impl identity::identity_service_server::IdentityService for Identity {
     async fn get_keys(&self, _: Request<identity::GetKeysRequest>) -> Answer<identity::GetKeysResponse> {
         let x = URL_SAFE_NO_PAD.encode(KEY.verifying_key().as_bytes());
-        let jwks = json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "k1", "x": x}]});
+        let jwks =
+            json!({"keys": [{"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": "k1", "x": x}]});
         Ok(Response::new(identity::GetKeysResponse { jwks_json: jwks.to_string() }))
     }
 
-    async fn list_revocations(&self, request: Request<identity::ListRevocationsRequest>) -> Answer<identity::ListRevocationsResponse> {
+    async fn list_revocations(
+        &self,
+        request: Request<identity::ListRevocationsRequest>,
+    ) -> Answer<identity::ListRevocationsResponse> {
         assert!(current().caller.is_system());
         let after = request.into_inner().after_seq;
         let until = Some(Timestamp::from_micros(FAR * 1_000_000));
@@ -84,7 +88,8 @@ impl identity::identity_service_server::IdentityService for Identity {
 
     async fn get_me(&self, _: Request<identity::GetMeRequest>) -> Answer<identity::GetMeResponse> {
         let caller = current().caller;
-        let user = identity::User { id: caller.user_id, roles: caller.roles, language: caller.language, ..Default::default() };
+        let user =
+            identity::User { id: caller.user_id, roles: caller.roles, language: caller.language, ..Default::default() };
         Ok(Response::new(identity::GetMeResponse { user: Some(user) }))
     }
 
@@ -96,7 +101,9 @@ impl identity::identity_service_server::IdentityService for Identity {
     }
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Answer<RunChecksResponse> {
-        Ok(Response::new(RunChecksResponse { checks: vec![Check { name: "users.unique".into(), ok: true, detail: "3 users".into() }] }))
+        Ok(Response::new(RunChecksResponse {
+            checks: vec![Check { name: "users.unique".into(), ok: true, detail: "3 users".into() }],
+        }))
     }
 }
 
@@ -126,11 +133,22 @@ impl order::order_service_server::OrderService for Orders {
 
 fn fake(name: &'static str) -> ServiceSpec {
     // The three fakes need three plain functions: a specification holds no closure with values.
-    let start: fn(mallard_runtime::Context) -> futures_util::future::BoxFuture<'static, anyhow::Result<Parts>> = match name {
-        "identity" => |_| Box::pin(async { Ok(Parts::new(Routes::new(identity::identity_service_server::IdentityServiceServer::new(Identity)))) }),
-        "cart" => |_| Box::pin(async { Ok(Parts::new(Routes::new(cart::cart_service_server::CartServiceServer::new(Cart)))) }),
-        _ => |_| Box::pin(async { Ok(Parts::new(Routes::new(order::order_service_server::OrderServiceServer::new(Orders)))) }),
-    };
+    let start: fn(mallard_runtime::Context) -> futures_util::future::BoxFuture<'static, anyhow::Result<Parts>> =
+        match name {
+            "identity" => |_| {
+                Box::pin(async {
+                    Ok(Parts::new(Routes::new(identity::identity_service_server::IdentityServiceServer::new(Identity))))
+                })
+            },
+            "cart" => |_| {
+                Box::pin(async { Ok(Parts::new(Routes::new(cart::cart_service_server::CartServiceServer::new(Cart)))) })
+            },
+            _ => |_| {
+                Box::pin(async {
+                    Ok(Parts::new(Routes::new(order::order_service_server::OrderServiceServer::new(Orders))))
+                })
+            },
+        };
     ServiceSpec { name, migrations: &[], subscribes: &[], start }
 }
 

@@ -52,7 +52,7 @@ impl App {
         }
         let profile = Profile::new(new.name, new.language)?;
         let hash = self.passwords.hash(password, self.ctx.random_bytes()).await?;
-        let user = User::new(self.ctx.id("usr"), email, profile, Some(hash), self.now());
+        let user = User::new(self.ctx.id("usr"), email, profile, Some(hash), self.ctx.now());
         let (session, token) = self.new_session(&user.id, &new.user_agent);
         let tokens = self.token_pair(&user, &session, &token)?;
         let input = (user.clone(), session, token.hash);
@@ -111,7 +111,7 @@ impl App {
                 Some(self.passwords.hash(password, self.ctx.random_bytes()).await?)
             }
         };
-        Ok(User { roles, seller_id, ..User::new(self.ctx.id("usr"), email, profile, hash, self.now()) })
+        Ok(User { roles, seller_id, ..User::new(self.ctx.id("usr"), email, profile, hash, self.ctx.now()) })
     }
 
     /// Returns the caller's account.

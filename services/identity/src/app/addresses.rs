@@ -33,7 +33,7 @@ impl App {
     /// # Errors
     /// `unauthenticated`, `address_book_full`, or what is wrong with a field.
     pub async fn create_address(&self, place: Place, is_default: bool) -> Result<Address> {
-        let now = self.now();
+        let now = self.ctx.now();
         let address = Address {
             id: self.ctx.id("addr"),
             user_id: caller_id()?,

@@ -55,7 +55,7 @@ impl App {
     /// `admin_only`, `user_not_found`, `last_admin`, `unknown_ban_level`, `ban_over`.
     pub async fn ban(&self, id: String, level: &str, until: Option<Micros>, reason: String) -> Result<User> {
         require_operator()?;
-        let ban = Ban::new(BanLevel::parse(level)?, until, reason, self.now())?;
+        let ban = Ban::new(BanLevel::parse(level)?, until, reason, self.ctx.now())?;
         self.tx("identity.ban", (id, ban), |work, (id, ban)| async move {
             let before = work.user(&id).await?;
             let mut user = before.clone();

@@ -142,7 +142,7 @@ impl App {
     /// # Errors
     /// The database fails.
     pub async fn verify(&self, token: &str) -> Result<Option<Claims>> {
-        let now = self.now();
+        let now = self.ctx.now();
         let Some(claims) = self.tokens.verify(token, now).await? else { return Ok(None) };
         let session = store::session(&self.db, &claims.sid).await?;
         let good = session.is_some_and(|session| session.user_id == claims.sub && session.is_live(now));
@@ -154,7 +154,7 @@ impl App {
     /// # Errors
     /// `unauthenticated`.
     pub async fn sessions(&self) -> Result<(Vec<Session>, String)> {
-        let sessions = store::live_sessions(&self.db, &caller_id()?, self.now(), SESSIONS_SHOWN_MAX).await?;
+        let sessions = store::live_sessions(&self.db, &caller_id()?, self.ctx.now(), SESSIONS_SHOWN_MAX).await?;
         Ok((sessions, mallard_rpc::with_current(|call| call.caller.session_id.clone())))
     }
 
@@ -180,7 +180,7 @@ impl App {
     /// # Errors
     /// The database fails.
     pub async fn jwks(&self) -> Result<String> {
-        self.tokens.jwks(self.now()).await
+        self.tokens.jwks(self.ctx.now()).await
     }
 
     /// Returns the next revocations after this one.
@@ -193,12 +193,12 @@ impl App {
 
     pub(super) fn new_session(&self, user_id: &str, user_agent: &str) -> (Session, RefreshToken) {
         let ttl = self.config.session_ttl();
-        let session = Session::open(self.ctx.id("sess"), user_id.to_owned(), user_agent, self.now(), ttl);
+        let session = Session::open(self.ctx.id("sess"), user_id.to_owned(), user_agent, self.ctx.now(), ttl);
         (session, RefreshToken::new(self.ctx.random_bytes()))
     }
 
     pub(super) fn token_pair(&self, user: &User, session: &Session, refresh: &RefreshToken) -> Result<TokenPair> {
-        let claims = Claims::new(user, session, self.ctx.id("jti"), self.now(), self.config.access_ttl());
+        let claims = Claims::new(user, session, self.ctx.id("jti"), self.ctx.now(), self.config.access_ttl());
         Ok(TokenPair {
             access: self.tokens.sign(&claims)?,
             refresh: refresh.text.clone(),

@@ -17,7 +17,7 @@ const MICROS_PER_SECOND: Micros = 1_000_000;
 impl Rpc {
     /// Shows an account as it stands now: a ban whose time is over no longer shows.
     pub(super) fn user(&self, user: domain::User) -> User {
-        let status = match user.status(self.app.now()) {
+        let status = match user.status(self.app.ctx().now()) {
             Status::Active => UserStatus::Active,
             Status::Banned => UserStatus::Banned,
             Status::Deleted => UserStatus::Deleted,

@@ -111,6 +111,7 @@ pub async fn count_users(db: &Db) -> Result<i64> {
 
 /// Loads the accounts with role admin, and keeps anybody else from doing so until this transaction ends.
 pub async fn lock_admins(tx: &Tx) -> Result<Vec<User>> {
+    tx.execute("UPDATE counters SET value = value + 1 WHERE name = 'operators'", params![]).await?;
     let sql =
         concat!("SELECT ", columns!(), " FROM users WHERE is_admin = 1 AND deleted_at IS NULL ORDER BY id LIMIT ?");
     tx.query(sql, params![ADMINS_READ_MAX]).await?.iter().map(read).collect()

@@ -199,7 +199,9 @@ impl Shop {
     pub async fn broken_books(&self) -> Vec<String> {
         let request = mallard_proto::common::v1::RunChecksRequest {};
         let answer = self.call(&system(), |mut c| async move { c.run_checks(request).await }).await.unwrap();
-        assert_eq!(answer.checks.len(), 2);
+        for name in ["identity.email_unique", "identity.sessions_belong_to_users"] {
+            assert!(answer.checks.iter().any(|check| check.name == name), "{name} was not checked");
+        }
         answer
             .checks
             .into_iter()

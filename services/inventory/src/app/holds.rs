@@ -30,6 +30,7 @@ impl App {
             match self.store.hold(&reservation).await? {
                 Held::Done => {
                     flight.landed();
+                    count("reserve");
                     self.open.remember(Arc::new(reservation.clone()));
                     return Ok(reservation);
                 }
@@ -60,6 +61,7 @@ impl App {
         };
         self.availability.observed(&stock);
         if stock.available() < lacking.quantity {
+            count("out_of_stock");
             return Err(Refusal::OutOfStock { sku_id, line: at, available: stock.available() }.into());
         }
         Ok(())
@@ -91,7 +93,10 @@ impl App {
                 return Ok(reservation);
             }
             match self.store.confirm(&reservation, self.ctx.now(), write_ledger).await? {
-                Confirmed::Done => return Ok(Reservation { state: domain::State::Confirmed, ..reservation }),
+                Confirmed::Done => {
+                    count("confirm");
+                    return Ok(Reservation { state: domain::State::Confirmed, ..reservation });
+                }
                 Confirmed::NotHeld => {}
                 Confirmed::Broken(at) => return Err(broken(&reservation, at)),
             }
@@ -123,6 +128,7 @@ impl App {
             match self.store.release(&reservation).await? {
                 Ended::Done => {
                     flight.landed();
+                    count("release");
                     return Ok(Reservation { state: domain::State::Released, ..reservation });
                 }
                 Ended::NotHeld => flight.refused(),
@@ -163,6 +169,7 @@ impl App {
         match self.store.expire(&reservation, now).await {
             Ok(Ended::Done) => {
                 flight.landed();
+                count("expire");
                 self.open.take(&reservation.id);
                 true
             }
@@ -182,6 +189,10 @@ impl App {
             }
         }
     }
+}
+
+fn count(outcome: &'static str) {
+    metrics::counter!("mallard_inventory_outcomes_total", "outcome" => outcome).increment(1);
 }
 
 /// Logs and returns the refusal to touch books that contradict themselves.

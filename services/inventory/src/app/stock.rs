@@ -217,7 +217,8 @@ impl App {
 }
 
 fn bad_cursor() -> mallard_types::Error {
-    mallard_types::Error::invalid("bad_cursor", "the cursor is not one this list gave; leave it out to start anew").param("cursor")
+    mallard_types::Error::invalid("bad_cursor", "the cursor is not one this list gave; leave it out to start anew")
+        .param("cursor")
 }
 
 /// Reads a scan's limit: 0 or too many mean the most there is.

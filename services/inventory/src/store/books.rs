@@ -61,7 +61,8 @@ impl Store {
 
     /// Reads all reservations in order of id, after this one.
     pub async fn reservations_after(&self, after_id: &str, rows_max: usize) -> Result<Vec<Reservation>, Error> {
-        const SQL: &str = "SELECT id, state, line_rows, expires_at, created_at FROM reservations WHERE id > ? ORDER BY id LIMIT ?";
+        const SQL: &str =
+            "SELECT id, state, line_rows, expires_at, created_at FROM reservations WHERE id > ? ORDER BY id LIMIT ?";
         self.db.query(SQL, params![after_id, rows_max as i64]).await?.iter().map(reservation_from).collect()
     }
 
@@ -127,7 +128,9 @@ impl Store {
         let mut versions = BTreeMap::new();
         for chunk in sku_ids.chunks(super::CHUNK_ROWS_MAX) {
             let (list, params) = in_list(chunk);
-            for row in self.db.query_dyn(format!("SELECT sku_id, version FROM stock WHERE sku_id IN {list}"), params).await? {
+            for row in
+                self.db.query_dyn(format!("SELECT sku_id, version FROM stock WHERE sku_id IN {list}"), params).await?
+            {
                 versions.insert(row.get(0)?, row.get(1)?);
             }
         }

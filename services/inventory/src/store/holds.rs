@@ -14,12 +14,14 @@ const TAG_LINE: u32 = 1;
 
 const INSERT: &str = "INSERT INTO reservations (id, state, line_rows, expires_at, created_at, version) VALUES (?, ?, ?, ?, ?, 1) \
      ON CONFLICT (id) DO NOTHING";
-const HOLD: &str = "UPDATE stock SET reserved = reserved + ?, version = version + 1 WHERE sku_id = ? AND on_hand - reserved >= ?";
+const HOLD: &str =
+    "UPDATE stock SET reserved = reserved + ?, version = version + 1 WHERE sku_id = ? AND on_hand - reserved >= ?";
 const SELL: &str = "UPDATE stock SET on_hand = on_hand - ?, reserved = reserved - ?, sold = sold + ?, version = version + 1 \
      WHERE sku_id = ? AND reserved >= ?";
 const FREE: &str = "UPDATE stock SET reserved = reserved - ?, version = version + 1 WHERE sku_id = ? AND reserved >= ?";
 const END: &str = "UPDATE reservations SET state = ?, version = version + 1 WHERE id = ? AND state = 'held'";
-const EXPIRE: &str = "UPDATE reservations SET state = ?, version = version + 1 WHERE id = ? AND state = 'held' AND expires_at <= ?";
+const EXPIRE: &str =
+    "UPDATE reservations SET state = ?, version = version + 1 WHERE id = ? AND state = 'held' AND expires_at <= ?";
 
 /// What became of a try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,8 +65,12 @@ impl Store {
     /// Sells the units of a held reservation and writes their ledger entries. `write_ledger` is false only for the planted
     /// bug that the checker must find.
     pub async fn confirm(&self, reservation: &Reservation, at: Micros, write_ledger: bool) -> Result<Confirmed, Error> {
-        let mut unit =
-            Unit::new("inventory.confirm").guard(END, params![State::Confirmed.as_str(), &reservation.id], 1, TAG_RESERVATION);
+        let mut unit = Unit::new("inventory.confirm").guard(
+            END,
+            params![State::Confirmed.as_str(), &reservation.id],
+            1,
+            TAG_RESERVATION,
+        );
         for (tag, line) in (TAG_LINE..).zip(reservation.lines.as_slice()) {
             let quantity = line.quantity;
             unit = unit.guard(SELL, params![quantity, quantity, quantity, &line.sku_id, quantity], 1, tag);
@@ -79,7 +85,12 @@ impl Store {
 
     /// Gives the units of a held reservation back.
     pub async fn release(&self, reservation: &Reservation) -> Result<Ended, Error> {
-        let unit = Unit::new("inventory.release").guard(END, params![State::Released.as_str(), &reservation.id], 1, TAG_RESERVATION);
+        let unit = Unit::new("inventory.release").guard(
+            END,
+            params![State::Released.as_str(), &reservation.id],
+            1,
+            TAG_RESERVATION,
+        );
         self.end(free_lines(unit, reservation)).await
     }
 

@@ -53,7 +53,8 @@ struct LineRows {
 }
 
 fn encode_lines(lines: &Lines) -> Vec<u8> {
-    let lines = lines.as_slice().iter().map(|line| LineRow { sku_id: line.sku_id.clone(), quantity: line.quantity }).collect();
+    let lines =
+        lines.as_slice().iter().map(|line| LineRow { sku_id: line.sku_id.clone(), quantity: line.quantity }).collect();
     LineRows { lines }.encode_to_vec()
 }
 
@@ -117,8 +118,15 @@ fn with_ledger(mut unit: Unit, kind: Kind, entries: &[(&str, i64)], reason: &str
     unit
 }
 
-fn ledger_insert(kind: Kind, entries: &[(&str, i64)], reason: &str, reference: &str, at: Micros) -> (String, Vec<Value>) {
-    let sql = rows_sql("INSERT INTO stock_ledger (sku_id, kind, delta, reason, reference, at) VALUES", 6, entries.len(), "");
+fn ledger_insert(
+    kind: Kind,
+    entries: &[(&str, i64)],
+    reason: &str,
+    reference: &str,
+    at: Micros,
+) -> (String, Vec<Value>) {
+    let sql =
+        rows_sql("INSERT INTO stock_ledger (sku_id, kind, delta, reason, reference, at) VALUES", 6, entries.len(), "");
     let mut values = Vec::with_capacity(entries.len() * 6);
     for (sku_id, delta) in entries {
         values.extend(params![*sku_id, kind.as_str(), *delta, reason, reference, at]);

@@ -3,7 +3,10 @@
 use mallard_db::{Error, Tx, Unit, Value, params};
 use mallard_types::Micros;
 
-use super::{CHUNK_ROWS_MAX, STOCK_COLUMNS, Store, decode_lines, encode_lines, in_list, ledger_insert, reservation_from, rows_sql};
+use super::{
+    CHUNK_ROWS_MAX, STOCK_COLUMNS, Store, decode_lines, encode_lines, in_list, ledger_insert, reservation_from,
+    rows_sql,
+};
 use super::{stock_from, with_ledger};
 use crate::domain::{Adjustment, Kind, Line, Lines, Reservation, Stock};
 
@@ -12,8 +15,10 @@ const TAG_STOCK: u32 = 1;
 
 const ADJUST: &str = "UPDATE stock SET on_hand = on_hand + ?, adjusted = adjusted + ?, version = version + 1 \
      WHERE sku_id = ? AND on_hand + ? >= reserved";
-const RETURN: &str = "UPDATE stock SET on_hand = on_hand + ?, returned = returned + ?, version = version + 1 WHERE sku_id = ?";
-const RECEIVE: &str = "INSERT INTO stock (sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version) VALUES";
+const RETURN: &str =
+    "UPDATE stock SET on_hand = on_hand + ?, returned = returned + ?, version = version + 1 WHERE sku_id = ?";
+const RECEIVE: &str =
+    "INSERT INTO stock (sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version) VALUES";
 const RECEIVE_ONCE: &str = " ON CONFLICT (sku_id) DO NOTHING";
 
 /// What became of an adjustment.
@@ -48,8 +53,7 @@ pub struct Announced {
 impl Store {
     /// Reads a stock row.
     pub async fn stock(&self, sku_id: &str) -> Result<Option<Stock>, Error> {
-        const SQL: &str =
-            "SELECT sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version FROM stock WHERE sku_id = ?";
+        const SQL: &str = "SELECT sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version FROM stock WHERE sku_id = ?";
         self.db.query_opt(SQL, params![sku_id]).await?.as_ref().map(stock_from).transpose()
     }
 
@@ -163,10 +167,8 @@ impl Store {
     /// Brings the announced state of a SKU in line with its units, inside a transaction that also publishes. Returns what to
     /// publish, `None` when there is nothing new.
     pub async fn announce_in(tx: &Tx, sku_id: &str) -> Result<Option<Announced>, Error> {
-        const SOLD_OUT: &str =
-            "UPDATE stock SET in_stock = 0, version = version + 1 WHERE sku_id = ? AND in_stock = 1 AND on_hand <= reserved";
-        const SELLABLE: &str =
-            "UPDATE stock SET in_stock = 1, version = version + 1 WHERE sku_id = ? AND in_stock = 0 AND on_hand > reserved";
+        const SOLD_OUT: &str = "UPDATE stock SET in_stock = 0, version = version + 1 WHERE sku_id = ? AND in_stock = 1 AND on_hand <= reserved";
+        const SELLABLE: &str = "UPDATE stock SET in_stock = 1, version = version + 1 WHERE sku_id = ? AND in_stock = 0 AND on_hand > reserved";
         let in_stock = if tx.execute(SOLD_OUT, params![sku_id]).await? == 1 {
             false
         } else if tx.execute(SELLABLE, params![sku_id]).await? == 1 {
@@ -205,7 +207,8 @@ async fn receive_in(tx: &Tx, chunk: &[Line], reason: &str, at: Micros) -> Result
     let ids: Vec<&str> = chunk.iter().map(|line| line.sku_id.as_str()).collect();
     let (list, mut params) = in_list(&ids);
     params.push(Value::from(Kind::Received.as_str()));
-    let rows = tx.query_dyn(format!("SELECT sku_id FROM stock_ledger WHERE sku_id IN {list} AND kind = ?"), params).await?;
+    let rows =
+        tx.query_dyn(format!("SELECT sku_id FROM stock_ledger WHERE sku_id IN {list} AND kind = ?"), params).await?;
     let known = rows.iter().map(|row| row.get::<String>(0)).collect::<Result<std::collections::BTreeSet<_>, _>>()?;
     let new: Vec<Line> = chunk.iter().filter(|line| !known.contains(&line.sku_id)).cloned().collect();
     received(tx, &new, reason, at).await?;
@@ -231,8 +234,15 @@ async fn received(tx: &Tx, lines: &[Line], reason: &str, at: Micros) -> Result<(
     Ok(())
 }
 
-async fn record_return(tx: &Tx, return_id: &str, reservation_id: &str, lines: &Lines, at: Micros) -> Result<bool, Error> {
-    const SQL: &str = "INSERT INTO returns (id, reservation_id, line_rows, at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
+async fn record_return(
+    tx: &Tx,
+    return_id: &str,
+    reservation_id: &str,
+    lines: &Lines,
+    at: Micros,
+) -> Result<bool, Error> {
+    const SQL: &str =
+        "INSERT INTO returns (id, reservation_id, line_rows, at) VALUES (?, ?, ?, ?) ON CONFLICT (id) DO NOTHING";
     Ok(tx.execute(SQL, params![return_id, reservation_id, encode_lines(lines), at]).await? == 1)
 }
 
@@ -242,8 +252,9 @@ async fn lock_sold(tx: &Tx, reservation_id: &str, return_id: &str) -> Result<(Op
     tx.execute("UPDATE reservations SET version = version + 1 WHERE id = ?", params![reservation_id]).await?;
     const READ: &str = "SELECT id, state, line_rows, expires_at, created_at FROM reservations WHERE id = ?";
     let reservation = tx.query_opt(READ, params![reservation_id]).await?.as_ref().map(reservation_from).transpose()?;
-    let rows =
-        tx.query("SELECT line_rows FROM returns WHERE reservation_id = ? AND id <> ?", params![reservation_id, return_id]).await?;
+    let rows = tx
+        .query("SELECT line_rows FROM returns WHERE reservation_id = ? AND id <> ?", params![reservation_id, return_id])
+        .await?;
     let mut before = Lines::default();
     for row in rows {
         before = before.plus(&decode_lines(&row.get::<Vec<u8>>(0)?)?);

@@ -33,7 +33,10 @@ pub enum Engine {
 pub const ENGINES: [Engine; 3] = [Engine::Memory, Engine::Sqlite, Engine::Postgres];
 
 /// Makes the settings of an engine; `None` when it is not installed here.
-pub async fn settings(engine: Engine, specs: Vec<ServiceSpec>) -> Option<(Settings, Option<TempDir>, Option<Arc<PgServer>>)> {
+pub async fn settings(
+    engine: Engine,
+    specs: Vec<ServiceSpec>,
+) -> Option<(Settings, Option<TempDir>, Option<Arc<PgServer>>)> {
     let (storage, folder, server) = match engine {
         Engine::Memory => (Storage::Memory(Default::default()), None, None),
         Engine::Sqlite => {
@@ -86,7 +89,12 @@ impl House {
         self.client.clone().receive_stock(request).await.unwrap().into_inner().created
     }
 
-    pub async fn try_reserve(&self, id: &str, skus: &[(&str, i64)], expires_at_micros: i64) -> Result<Reservation, Error> {
+    pub async fn try_reserve(
+        &self,
+        id: &str,
+        skus: &[(&str, i64)],
+        expires_at_micros: i64,
+    ) -> Result<Reservation, Error> {
         let request = ReserveRequest { id: id.into(), lines: lines(skus), expires_at_micros };
         let answer = self.client.clone().reserve(request).await.map_err(mallard_rpc::error)?;
         Ok(answer.into_inner().reservation.unwrap())
@@ -107,7 +115,8 @@ impl House {
     }
 
     pub async fn give_back(&self, id: &str, return_id: &str, skus: &[(&str, i64)]) -> Result<bool, Error> {
-        let request = ReturnRequest { id: id.into(), return_id: return_id.into(), lines: lines(skus), reason: "refund".into() };
+        let request =
+            ReturnRequest { id: id.into(), return_id: return_id.into(), lines: lines(skus), reason: "refund".into() };
         Ok(self.client.clone().r#return(request).await.map_err(mallard_rpc::error)?.into_inner().applied)
     }
 

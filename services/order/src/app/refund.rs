@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use mallard_db::Tx;
+use mallard_flow::FIRST_VERSION;
 use mallard_proto::payment::v1 as pay;
 use mallard_types::{Micros, Money, Result};
 
@@ -46,28 +47,42 @@ impl App {
         }
         let order = self.reload(&input.order_id).await?;
         let refund_id = derived_id("ref", &order, &input.idempotency_key);
+        let backdated_at = mallard_rpc::with_current(|call| call.at);
         let shared = Arc::new((self.clone(), input.clone(), refund_id.clone(), actor(), self.context.now()));
-        self.db
+        let started = self
+            .db
             .tx("order.refund", move |tx: Tx| {
                 let shared = shared.clone();
                 async move {
                     let (app, input, refund_id, by, at) = &*shared;
-                    app.request_refund(&tx, input, refund_id, by, *at).await
+                    app.request_refund(&tx, input, refund_id, by, *at, backdated_at).await
                 }
             })
             .await?;
-        self.engine.drive::<Refund>(&refund_id).await?;
+        match started {
+            Some(state) => self.engine.drive_from::<Refund>(&refund_id, FIRST_VERSION, state).await?,
+            None => self.engine.drive::<Refund>(&refund_id).await?,
+        };
         self.refunded(&input.order_id, &refund_id).await
     }
 
-    async fn request_refund(&self, tx: &Tx, input: &RefundInput, refund_id: &str, by: &str, at: Micros) -> Result<()> {
+    /// Writes the request and starts its flow; nothing when it is there already.
+    async fn request_refund(
+        &self,
+        tx: &Tx,
+        input: &RefundInput,
+        refund_id: &str,
+        by: &str,
+        at: Micros,
+        backdated_at: Option<Micros>,
+    ) -> Result<Option<RefundState>> {
         if store::has_event(tx, &input.order_id, "refund_requested", refund_id).await? {
-            return Ok(());
+            return Ok(None);
         }
         let order = store::load(tx, &input.order_id).await?;
         let units = (!input.units.is_empty()).then_some(input.units.as_slice());
         let kind = order.request_refund(refund_id, input.amount, units, &input.reason).map_err(refused)?;
-        let EventKind::RefundRequested { amount, units, .. } = &kind else { return Ok(()) };
+        let EventKind::RefundRequested { amount, units, .. } = &kind else { return Ok(None) };
         let state = RefundState {
             order_id: order.id.clone(),
             amount: amount.amount,
@@ -79,10 +94,11 @@ impl App {
             country: input.country.clone(),
             lines: input.lines.iter().map(prost::Message::encode_to_vec).collect(),
             paid_back: false,
+            backdated_at,
         };
         self.append(tx, &order, kind, at, by).await?;
-        mallard_flow::start::<Refund>(tx, refund_id, &state, 0).await?;
-        Ok(())
+        let started = self.engine.start_inline::<Refund>(tx, refund_id, &state).await?;
+        Ok(started.then_some(state))
     }
 
     async fn refunded(&self, order_id: &str, refund_id: &str) -> Result<Refunded> {

@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use mallard_db::Tx;
 use mallard_flow::{At, Flow, Next};
 use mallard_proto::payment::v1 as pay;
-use mallard_types::{Currency, Error, Money, Result};
+use mallard_rpc::Call;
+use mallard_types::{Currency, Error, Micros, Money, Result};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
@@ -28,6 +29,9 @@ pub struct RefundState {
     pub lines: Vec<Vec<u8>>,
     /// The money is back and noted; the units are next.
     pub paid_back: bool,
+    /// Past time at which a system caller (replay) asked for it.
+    #[serde(default)]
+    pub backdated_at: Option<Micros>,
 }
 
 /// The flow; its key is the refund's id.
@@ -79,6 +83,14 @@ impl Flow for Refund {
     type State = RefundState;
 
     async fn step(&self, at: &At, state: RefundState) -> Result<Next<RefundState>> {
+        // Whoever drives it, and however late: it happened when it was asked for.
+        let call = Call { at: state.backdated_at, ..mallard_rpc::current() };
+        mallard_rpc::scope(call, self.go_on(at, state)).await
+    }
+}
+
+impl Refund {
+    async fn go_on(&self, at: &At, state: RefundState) -> Result<Next<RefundState>> {
         if !state.paid_back {
             self.pay_back(at, &state).await?;
             return Ok(if state.units.is_empty() { Next::Done } else { Next::Go(RefundState { paid_back: true, ..state }) });

@@ -68,7 +68,7 @@ pub struct CardInput {
 
 impl fmt::Debug for CardInput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.number)
+        f.write_str("CardInput(hidden)")
     }
 }
 
