@@ -107,16 +107,17 @@ run() {
   fi
 }
 
-# Kills a replay in the middle of the papers and resumes it. A kill that came too early or too late shows in what the
-# resumed run found done, and is tried again at another moment.
+# Kills a replay in the middle of its papers and resumes it. A kill that came too early or too late shows in what the resumed
+# run found done; then the moment is halved towards the middle.
 killed_and_resumed() {
-  local name=$1 case=$2 whole_ms=$3 percent papers done_before
-  papers=$(awk -F, 'NR > 1 { n++ } END { print n }' <(gzip -dc "$DATA/expected/$name-by-invoice.csv.gz"))
-  for percent in 70 50 85 60 40 90 30 95 20; do
+  local name=$1 case=$2 whole_ms=$3 papers done_before kill_ms early_ms=0 late_ms=$3
+  papers=$(($(gzip -dc "$DATA/expected/$name-by-invoice.csv.gz" | wc -l) - 1))
+  for _ in $(seq 1 12); do
+    kill_ms=$(((early_ms + late_ms) / 2))
     rm -rf "${WORK:?}/$case"
     replay "$name" "$case" &
     CHILD=$!
-    sleep "$(awk "BEGIN { print $whole_ms * $percent / 100000 }")"
+    sleep "$((kill_ms / 1000)).$(printf '%03d' $((kill_ms % 1000)))"
     kill -9 "$CHILD" 2>/dev/null || true
     wait "$CHILD" 2>/dev/null || true
     CHILD=
@@ -126,14 +127,18 @@ killed_and_resumed() {
       return
     fi
     done_before=$(field done_before "$WORK/$case.json")
-    if [ "$done_before" -gt 0 ] && [ "$done_before" -lt "$papers" ]; then
+    if [ "$done_before" -lt $((papers / 10)) ]; then
+      early_ms=$kill_ms
+    elif [ "$done_before" -gt $((papers * 9 / 10)) ]; then
+      late_ms=$kill_ms
+    else
       passed "$case: killed with -9 after $done_before of $papers papers and resumed"
       compare "$name" "$case"
       check "$case"
       return
     fi
   done
-  failed "$case: no kill fell into the middle of the papers"
+  failed "$case: no kill fell into the middle of the papers ($whole_ms ms)"
 }
 
 BEGUN=$(now_ms)

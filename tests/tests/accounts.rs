@@ -221,8 +221,7 @@ async fn an_unknown_email_a_wrong_password_and_a_deleted_account_get_the_same_an
 async fn an_unknown_email_takes_as_long_as_a_wrong_password() {
     // Passes enough for the hash to be most of the time of a login.
     let shop = Shop::start_with(|mut settings| {
-        settings.config =
-            settings.config.set("identity.argon2_memory_kib", 8_192).set("identity.argon2_iterations", 2);
+        settings.config = settings.config.set("identity.argon2_memory_kib", 8_192).set("identity.argon2_iterations", 2);
         settings
     })
     .await;
@@ -269,9 +268,7 @@ async fn no_log_line_no_metric_and_no_file_holds_a_password_a_card_or_a_token() 
 
     let http = shop.http.token(&text(&again["access_token"]));
     let codes = ["7391", "2846", "9173", "6428", "5719", "8264"];
-    let with_code = |number: &str, code: &str| {
-        json!({ "method": "card", "number": number, "exp_month": 11, "exp_year": 2031, "cvc": code })
-    };
+    let with_code = |number: &str, code: &str| json!({ "method": "card", "number": number, "exp_month": 11, "exp_year": 2031, "cvc": code });
     let one = |payment: Value| {
         let mut body = order(100, payment);
         body["lines"] = json!([{ "sku_id": sku, "quantity": 1 }]);
@@ -407,10 +404,8 @@ async fn a_refresh_token_works_once_and_a_replay_ends_its_family_and_no_other() 
     let replayed = refresh(&shop, &ada.tokens["refresh_token"]).await.expect(401);
     assert_eq!(replayed.body["error"]["type"], "unauthenticated");
     refresh(&shop, &next["refresh_token"]).await.expect(401);
-    within_a_second("the family's access tokens stop", async || {
-        me(&http).await == 401 && me(&ada.http).await == 401
-    })
-    .await;
+    within_a_second("the family's access tokens stop", async || me(&http).await == 401 && me(&ada.http).await == 401)
+        .await;
     assert_eq!(verify(&shop, &text(&next["access_token"])).await["active"], false);
     assert_eq!(me(&shop.http.token(&text(&other["access_token"]))).await, 200);
     refresh(&shop, &other["refresh_token"]).await.expect(200);
@@ -668,7 +663,8 @@ async fn operators_page_through_users_newest_first() {
     }
     let (mut seen, mut cursor, mut pages) = (Vec::new(), String::new(), 0);
     loop {
-        let page = shop.admin.get(&format!("/admin/v1/users?limit=3&count=true&cursor={cursor}")).await.expect(200).body;
+        let page =
+            shop.admin.get(&format!("/admin/v1/users?limit=3&count=true&cursor={cursor}")).await.expect(200).body;
         assert_eq!(page["count"], 8);
         seen.extend(page["users"].as_array().unwrap().iter().map(|user| text(&user["id"])));
         pages += 1;

@@ -121,14 +121,25 @@ async fn a_senseless_quantity_is_refused_and_the_cart_is_unchanged() {
     let ada = shop.shopper().await;
     ada.add(&mug, 9_990).await.expect(200);
     let before = ada.cart().await;
-    let numbers =
-        [json!(0), json!(-1), json!(10_000), json!(2_147_483_648_i64), json!(i64::MAX), json!(i64::MIN)];
-    let odd = [json!(9_223_372_036_854_775_808_u64), json!(1.5), json!(1e3), json!("1"), json!(true), Value::Null, json!([1])];
+    let numbers = [json!(0), json!(-1), json!(10_000), json!(2_147_483_648_i64), json!(i64::MAX), json!(i64::MIN)];
+    let odd = [
+        json!(9_223_372_036_854_775_808_u64),
+        json!(1.5),
+        json!(1e3),
+        json!("1"),
+        json!(true),
+        Value::Null,
+        json!([1]),
+    ];
     for sku in [&mug, &cup] {
         for quantity in numbers.iter().chain(&odd) {
             let body = json!({ "sku_id": sku, "quantity": quantity });
             let refused = ada.http.post("/store/v1/cart/lines", body).await.expect(400);
-            assert_eq!((&refused.body["error"]["type"], param(&refused)), (&json!("invalid"), "quantity"), "{quantity}");
+            assert_eq!(
+                (&refused.body["error"]["type"], param(&refused)),
+                (&json!("invalid"), "quantity"),
+                "{quantity}"
+            );
             let path = format!("/store/v1/cart/lines/{sku}");
             let refused = ada.http.put(&path, json!({ "quantity": quantity })).await.expect(400);
             assert_eq!(param(&refused), "quantity", "{quantity}");
@@ -195,10 +206,9 @@ async fn a_cart_holds_a_hundred_lines_and_no_more() {
     }
     let full = ada.cart().await;
     assert_eq!((lines(&full).len(), &full["total"]), (100, &cny(1_000)));
-    for refused in [
-        ada.add(&mug, 1).await,
-        ada.http.put(&format!("/store/v1/cart/lines/{mug}"), json!({ "quantity": 1 })).await,
-    ] {
+    for refused in
+        [ada.add(&mug, 1).await, ada.http.put(&format!("/store/v1/cart/lines/{mug}"), json!({ "quantity": 1 })).await]
+    {
         let refused = refused.expect(400);
         assert_eq!((refused.code(), &refused.body["error"]["type"]), ("cart_line_limit", &json!("invalid")));
     }

@@ -151,7 +151,10 @@ async fn a_product_has_the_shape_of_the_contract() {
     assert_eq!((&product["status"], &product["version"]), (&json!("listed"), &json!(1)));
     assert_eq!(product["category_ids"], json!([mall.categories[1]]));
     assert!(text(&product["id"]).starts_with("prod_") && text(&product["seller_id"]).starts_with("sel_"));
-    assert_eq!((&product["images"][0]["url"], &product["images"][0]["alt"]), (&json!("/static/image/0.jpeg"), &json!("Notebook")));
+    assert_eq!(
+        (&product["images"][0]["url"], &product["images"][0]["alt"]),
+        (&json!("/static/image/0.jpeg"), &json!("Notebook"))
+    );
     assert!(product["images"][0]["width"].is_i64() && product["images"][0]["height"].is_i64());
     assert_eq!(product["options"], json!([]));
     let variant = &product["variants"][0];
@@ -215,7 +218,8 @@ async fn a_search_matches_title_or_description_in_any_case_and_takes_every_sign_
         assert!(mall.list(&format!("q={nothing}")).await.is_empty(), "{nothing}");
     }
     let shop = &mall.shop;
-    for title in ["100% cotton", "100x cotton", "left_right", "leftXright", "back\\slash", "O'Neill \"quoted\"", "鸭子马克杯"]
+    for title in
+        ["100% cotton", "100x cotton", "left_right", "leftXright", "back\\slash", "O'Neill \"quoted\"", "鸭子马克杯"]
     {
         shop.admin.post("/admin/v1/products", draft(title, 100)).await.expect(201);
     }
@@ -397,13 +401,17 @@ async fn a_batch_gives_what_is_there_and_names_what_is_not() {
     let hidden = text(
         &shop
             .admin
-            .post("/admin/v1/products", json!({ "title": "Draft", "variants": [{ "price": { "amount": 1, "currency": "CNY" } }] }))
+            .post(
+                "/admin/v1/products",
+                json!({ "title": "Draft", "variants": [{ "price": { "amount": 1, "currency": "CNY" } }] }),
+            )
             .await
             .expect(201)
             .body["product"]["id"],
     );
     shop.admin.post(&format!("/admin/v1/products/{}/delist", mall.ids[6]), json!({})).await.expect(200);
-    let wanted = json!([mall.ids[2], "prod_missing", mall.ids[0], hidden, mall.ids[2], "", mall.ids[6], "%", mall.ids[4]]);
+    let wanted =
+        json!([mall.ids[2], "prod_missing", mall.ids[0], hidden, mall.ids[2], "", mall.ids[6], "%", mall.ids[4]]);
     let path = "/store/v1/products/batch-get";
     let answer = shop.http.post(path, json!({ "ids": wanted })).await.expect(200).body;
     let found: Vec<_> = answer["products"].as_array().unwrap().iter().map(|p| text(&p["id"])).collect();
@@ -604,8 +612,7 @@ async fn a_senseless_product_is_refused_naming_the_field() {
     let shop = &mall.shop;
     let price = |amount: i64| json!({ "amount": amount, "currency": "CNY" });
     let one = |variant: Value| json!({ "title": "Mug", "variants": [variant] });
-    let crowd: Vec<_> =
-        (0..101).map(|i| json!({ "options": { "no": i.to_string() }, "price": price(1) })).collect();
+    let crowd: Vec<_> = (0..101).map(|i| json!({ "options": { "no": i.to_string() }, "price": price(1) })).collect();
     for (body, field) in [
         (json!({ "variants": [{ "price": price(1) }] }), "title"),
         (json!({ "title": "  ", "variants": [{ "price": price(1) }] }), "title"),
@@ -742,7 +749,8 @@ async fn a_seller_sees_and_changes_only_its_own() {
     ada.http.post(&format!("{own}/delist"), json!({})).await.expect(200);
     ada.http.post(&format!("{own}/list"), json!({})).await.expect(200);
     let stock = format!("/seller/v1/inventory/{adas_sku}");
-    let adjusted = ada.http.post(&format!("{stock}/adjust"), json!({ "delta": 2, "reason": "found" })).await.expect(200);
+    let adjusted =
+        ada.http.post(&format!("{stock}/adjust"), json!({ "delta": 2, "reason": "found" })).await.expect(200);
     assert_eq!(adjusted.body["inventory"]["on_hand"], 7);
     ada.http.get(&format!("{stock}/ledger")).await.expect(200);
     // A variant cannot take over somebody else's SKU.
@@ -753,7 +761,9 @@ async fn a_seller_sees_and_changes_only_its_own() {
     foreign["seller_id"] = json!(beas_id);
     let slipped = ada.http.post("/seller/v1/products", foreign).await;
     assert!(
-        slipped.status == 201 && slipped.body["product"]["seller_id"] == json!(adas_id) || slipped.status == 400 || slipped.status == 403,
+        slipped.status == 201 && slipped.body["product"]["seller_id"] == json!(adas_id)
+            || slipped.status == 400
+            || slipped.status == 403,
         "{}",
         slipped.body
     );

@@ -170,7 +170,10 @@ async fn a_shipping_fee_is_on_the_quote_on_the_order_and_on_the_card() {
         assert_eq!((&quote["quote"]["shipping"], &quote["quote"]["total"]), (&cny(fee), &cny(goods + fee)));
         let placed = place(&ada, lines_of(&sku, quantity, goods + fee, card(GOOD_CARD))).await;
         let order = &placed["order"];
-        assert_eq!((&order["subtotal"], &order["shipping"], &order["total"]), (&cny(goods), &cny(fee), &cny(goods + fee)));
+        assert_eq!(
+            (&order["subtotal"], &order["shipping"], &order["total"]),
+            (&cny(goods), &cny(fee), &cny(goods + fee))
+        );
         assert_eq!(placed["payment"]["captured"], cny(goods + fee));
         if fee > 0 {
             let short = lines_of(&sku, quantity, goods, card(GOOD_CARD));
@@ -204,7 +207,10 @@ async fn orders_are_listed_newest_first_in_pages_and_outlive_their_products() {
         let orders = all(&ada.http, &format!("/store/v1/orders?limit={limit}"), "orders").await;
         assert_eq!(ids(&orders), made, "limit {limit}");
         let line = &orders[0]["lines"][0];
-        assert_eq!((&line["title"], &line["unit_price"], &line["product_id"]), (&json!("Mug"), &cny(100), &json!(product)));
+        assert_eq!(
+            (&line["title"], &line["unit_price"], &line["product_id"]),
+            (&json!("Mug"), &cny(100), &json!(product))
+        );
     }
     let waiting = all(&ada.http, "/store/v1/orders?limit=2&status=pending_payment", "orders").await;
     assert_eq!(waiting.len(), 5);
@@ -244,7 +250,10 @@ async fn an_order_is_a_snapshot_of_what_was_bought() {
         "variants": [{ "id": sku, "options": { "size": "M" }, "price": cny(1) }] });
     shop.admin.patch(&format!("/admin/v1/products/{product}"), change).await.expect(200);
     let line = &placed["lines"][0];
-    assert_eq!((&line["title"], &line["unit_price"], &line["options"]), (&json!("Shirt"), &cny(660), &json!({ "size": "M" })));
+    assert_eq!(
+        (&line["title"], &line["unit_price"], &line["options"]),
+        (&json!("Shirt"), &cny(660), &json!({ "size": "M" }))
+    );
     assert_eq!(line["image_url"], "/media/shirt.svg");
     let kept = ada.http.get(&format!("/store/v1/orders/{}", text(&placed["id"]))).await.expect(200).body;
     assert_eq!(kept["order"]["lines"], placed["lines"]);
@@ -526,7 +535,10 @@ async fn the_payment_service_itself_refuses_wrong_amounts_and_other_peoples_orde
     assert_eq!(kind(as_user(&ada.id, accounts).await).0, Kind::Forbidden);
 
     // Nothing of all this moved money, and nothing keeps Ada from paying.
-    assert_eq!(ada.http.get(&format!("/store/v1/payments/{waiting}")).await.expect(200).body["payment"]["status"], "pending");
+    assert_eq!(
+        ada.http.get(&format!("/store/v1/payments/{waiting}")).await.expect(200).body["payment"]["status"],
+        "pending"
+    );
     assert!(balanced_ledger(&shop).await.values().all(|balance| *balance == 0));
     pay(&ada.http, &order, "p").await.expect(200);
     // A second capture of the same order is the first transaction.
