@@ -532,7 +532,7 @@ async fn a_new_price_is_on_the_product_page_in_the_list_and_in_the_cart_within_a
             && cart["total"]["amount"] == 4_000
     })
     .await;
-    shop.stop().await;
+    mall.shop.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -653,7 +653,7 @@ async fn a_senseless_product_is_refused_naming_the_field() {
     shop.admin.post("/admin/v1/products", nowhere).await.expect(400);
     assert_eq!(ids(&shop.admin, "/admin/v1/products?limit=100").await.len(), 7, "nothing was made");
     shop.check().await;
-    shop.stop().await;
+    mall.shop.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -813,7 +813,7 @@ async fn a_product_turns_sold_out_with_its_last_unit_and_comes_back_with_new_sto
     shop.admin.post(&adjust, json!({ "delta": -1, "reason": "broken" })).await.expect(200);
     within_a_second("the product is gone again", async || in_stock().await == false).await;
     shop.check().await;
-    shop.stop().await;
+    mall.shop.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -12,8 +12,9 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
-use mallard_proto::rest::{Idempotency, RouteInfo};
-use mallard_rpc::{Call, Trace};
+use mallard_cache::{Cache, Options};
+use mallard_proto::rest::{Access, Idempotency, RouteInfo};
+use mallard_rpc::{Call, CallerKind, Trace};
 use mallard_types::{Error, Kind, Result};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -40,11 +41,24 @@ pub struct EdgeConfig {
     pub slow: Vec<(&'static str, Duration)>,
     /// Most requests under way; more are answered 503 `overloaded`.
     pub requests_max: usize,
+    /// Services whose public reads by anonymous callers are answered from a copy for a moment.
+    pub copied: &'static [&'static str],
+    /// How long a copy is good; a change made through this edge ends all copies at once.
+    pub copy_ttl: Duration,
+    /// Most copies kept.
+    pub copies_max: usize,
 }
 
 impl Default for EdgeConfig {
     fn default() -> Self {
-        EdgeConfig { timeout: Duration::from_secs(15), slow: Vec::new(), requests_max: 10_000 }
+        EdgeConfig {
+            timeout: Duration::from_secs(15),
+            slow: Vec::new(),
+            requests_max: 10_000,
+            copied: &[],
+            copy_ttl: Duration::from_millis(100),
+            copies_max: 4_096,
+        }
     }
 }
 
@@ -85,6 +99,7 @@ pub struct Edge {
     once: Arc<Once>,
     hook: Option<Arc<dyn Hook>>,
     source: Source,
+    copies: Cache<String, Reply>,
     config: EdgeConfig,
     under_way: Semaphore,
 }
@@ -109,6 +124,7 @@ impl Edge {
             hook,
             source,
             under_way: Semaphore::new(config.requests_max),
+            copies: Cache::new("edge_copies", Options::new(config.copies_max, config.copy_ttl)),
             config,
         }))
     }
@@ -164,6 +180,38 @@ impl Edge {
             .try_acquire()
             .map_err(|_| Error::unavailable("overloaded", "too many requests are under way").retry_after_ms(1_000))?;
         self.authenticate(route, parts, &mut call).await?;
+        let info = route.info;
+        let copied = self.config.copied.contains(&info.service);
+        if copied && info.verb == "GET" && info.access == Access::Public && call.caller.kind == CallerKind::Anonymous {
+            return self.copy(route, &params, parts, call).await;
+        }
+        let reply = self.carry_out(route, params, parts, body, call).await;
+        if copied && info.verb != "GET" && reply.is_ok() {
+            self.copies.purge_all();
+        }
+        reply
+    }
+
+    /// Answers a public read from a copy, or makes one.
+    async fn copy(&self, route: &Route, params: &[String], parts: &Parts, call: Call) -> Result<Reply> {
+        let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+        let key = format!("{} {target}", call.caller.language);
+        let query = parts.uri.query().unwrap_or_default();
+        let load = || async {
+            let work = route.endpoint.start(&Input { path: params, query, headers: &parts.headers, body: &[] })?;
+            self.perform(route.info, call, &parts.headers, work).await
+        };
+        self.copies.get_or_load(key, load).await
+    }
+
+    async fn carry_out(
+        &self,
+        route: &Route,
+        params: Vec<String>,
+        parts: &Parts,
+        body: Body,
+        call: Call,
+    ) -> Result<Reply> {
         let info = route.info;
         let key = match info.idempotency {
             Idempotency::None => None,

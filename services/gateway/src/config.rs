@@ -16,6 +16,10 @@ pub struct Config {
     pub revocation_poll_ms: u64,
     /// Most verified tokens remembered.
     pub token_cache_max: usize,
+    /// How long a public catalogue answer is given again to anonymous callers, in milliseconds.
+    pub copy_ms: u64,
+    /// Most such answers kept.
+    pub copies_max: usize,
 }
 
 impl Default for Config {
@@ -26,6 +30,8 @@ impl Default for Config {
             requests_max: 10_000,
             revocation_poll_ms: 500,
             token_cache_max: 20_000,
+            copy_ms: 100,
+            copies_max: 4_096,
         }
     }
 }

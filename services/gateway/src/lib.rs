@@ -90,5 +90,8 @@ fn edge_config(config: &Config) -> EdgeConfig {
         timeout: Duration::from_millis(config.timeout_ms),
         slow: vec![("/admin/v1/check", Duration::from_millis(config.check_timeout_ms))],
         requests_max: config.requests_max,
+        copied: &["catalog"],
+        copy_ttl: Duration::from_millis(config.copy_ms),
+        copies_max: config.copies_max,
     }
 }
