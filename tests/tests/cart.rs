@@ -327,6 +327,31 @@ async fn a_guest_keeps_a_cart_by_its_token_and_no_two_guests_share_one() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_who_sets_a_line_first_gets_a_token_too() {
+    let shop = Shop::start().await;
+    let (_, mug) = shop.product("Mug", 100, 50).await;
+    let set = shop.http.put(&format!("/store/v1/cart/lines/{mug}"), json!({ "quantity": 4 })).await.expect(200);
+    let guest = shop.http.with("x-cart-token", set.header("x-cart-token"));
+    assert_eq!(lines(&cart(&guest).await), [(mug, 4)]);
+    for path in ["/store/v1/cart/lines/sku_x", "/store/v1/cart/lines"] {
+        assert_eq!(shop.http.delete(path).await.expect(200).body["cart"]["lines"], json!([]), "{path}");
+    }
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "open defect: guests without a cart share a scope by address, so the second is given the first one's cart token"]
+async fn two_guests_who_chose_the_same_key_do_not_share_a_cart() {
+    let shop = Shop::start().await;
+    let (_, mug) = shop.product("Mug", 100, 50).await;
+    let first = add(&shop.http.key("1"), &mug, 1).await.expect(200);
+    let second = add(&shop.http.key("1"), &mug, 1).await.expect(200);
+    assert_ne!(first.header("x-cart-token"), second.header("x-cart-token"));
+    assert_ne!(first.body["cart"]["id"], second.body["cart"]["id"]);
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guests_cart_is_taken_over_once_at_login() {
     let shop = Shop::start().await;
     let (_, mug) = shop.product("Mug", 100, 50).await;

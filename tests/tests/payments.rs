@@ -238,6 +238,53 @@ async fn orders_are_listed_newest_first_in_pages_and_outlive_their_products() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_order_and_its_events_have_the_shape_of_the_contract() {
+    let shop = Shop::start().await;
+    let (product, sku) = shop.product("Mug", 100, 10).await;
+    let ada = shop.shopper().await;
+    let mut body = lines_of(&sku, 2, 200, later());
+    body["note"] = json!("leave it with the neighbour");
+    let placed = place(&ada, body).await["order"].clone();
+    let id = text(&placed["id"]);
+    assert!(id.starts_with("ord_") && text(&placed["lines"][0]["id"]).starts_with("line_"));
+    assert_eq!((&placed["status"], &placed["payment_status"]), (&json!("pending_payment"), &json!("pending")));
+    let line = &placed["lines"][0];
+    assert_eq!((&line["sku_id"], &line["product_id"]), (&json!(sku), &json!(product)));
+    assert_eq!((&line["title"], &line["options"], &line["quantity"]), (&json!("Mug"), &json!({}), &json!(2)));
+    assert_eq!((&line["unit_price"], &line["discount"], &line["line_total"]), (&cny(100), &cny(0), &cny(200)));
+    for (part, amount) in [("subtotal", 200), ("discount", 0), ("shipping", 0), ("tax", 0), ("total", 200)] {
+        assert_eq!(placed[part], cny(amount), "{part}");
+    }
+    assert_eq!((&placed["address"], &placed["note"]), (&address(), &json!("leave it with the neighbour")));
+    for time in ["created_at", "updated_at", "expires_at"] {
+        assert!(text(&placed[time]).ends_with('Z'), "{time}");
+    }
+    assert!(text(&placed["expires_at"]) > text(&placed["created_at"]));
+    assert!(placed["version"].is_i64() && !text(&placed["number"]).is_empty());
+
+    let mut moved = address();
+    moved["street"] = json!("2 Difference Lane");
+    ada.http.patch(&format!("/store/v1/orders/{id}"), json!({ "address": moved })).await.expect(200);
+    pay(&ada.http, &id, "p").await.expect(200);
+    let shipped = json!({ "carrier": "post", "tracking_number": "RB123456785CN" });
+    shop.admin.post(&format!("/admin/v1/orders/{id}/ship"), shipped).await.expect(200);
+    let events = ada.http.get(&format!("/store/v1/orders/{id}/events")).await.expect(200).body["events"].clone();
+    let events = events.as_array().unwrap();
+    let types: Vec<_> = events.iter().map(|event| text(&event["type"])).collect();
+    assert_eq!(types, ["placed", "address_changed", "paid", "shipped"], "oldest first");
+    for event in events {
+        assert!(text(&event["id"]).starts_with("evt_") && event["data"].is_object(), "{event}");
+        assert!(text(&event["at"]).ends_with('Z') && !text(&event["by"]).is_empty(), "{event}");
+    }
+    assert_eq!((&events[0]["by"], &events[3]["by"]), (&json!(ada.id), &json!("operator")));
+    assert_eq!(events[3]["data"]["tracking_number"], "RB123456785CN");
+    assert!(events.is_sorted_by_key(|event| text(&event["at"])));
+    let ids: BTreeSet<_> = events.iter().map(|event| text(&event["id"])).collect();
+    assert_eq!(ids.len(), 4);
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_order_is_a_snapshot_of_what_was_bought() {
     let shop = Shop::start().await;
     let body = json!({ "title": "Shirt", "status": "listed", "images": [{ "url": "/media/shirt.svg", "alt": "a shirt" }],
@@ -482,7 +529,7 @@ async fn the_payment_service_itself_refuses_wrong_amounts_and_other_peoples_orde
     assert_eq!(refused, (Kind::Refused, "currency_mismatch".into()));
     let missing = StartPaymentRequest { amount: None, ..start(100, "CNY", &ada.id, &adas) };
     assert_eq!(kind(as_user(&ada.id, payments.start_payment(missing)).await).0, Kind::Invalid);
-    let nowhere = start(100, "XXZ", &ada.id, &adas);
+    let nowhere = start(100, "yuan", &ada.id, &adas);
     assert_eq!(kind(as_user(&ada.id, payments.start_payment(nowhere)).await).0, Kind::Invalid);
 
     // Eve pays Ada's order, in her own name and in Ada's, with her own card and with Ada's.
@@ -615,6 +662,27 @@ async fn refunds_through_both_doors_at_once_never_exceed_what_was_captured() {
     .await;
     let balances = balanced_ledger(&shop).await;
     assert_eq!((balances["acquirer:CNY"], balances["refunds:CNY"], balances["sales:CNY"]), (100, 900, -1_000));
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "open defect: refunds of an order at once are all promised, and those that cannot be paid stay pending for ever"]
+async fn of_refunds_at_once_those_that_cannot_be_paid_are_refused_and_the_books_come_to_rest() {
+    let shop = Shop::start().await;
+    let (_, sku) = shop.product("Mug", 1_000, 10).await;
+    let ada = shop.shopper().await;
+    let id = text(&ada.buy(&sku, 1, 1_000).await["id"]);
+    let path = format!("/admin/v1/orders/{id}/refund");
+    let answers = join_all((0..8).map(|i| {
+        let (http, path) = (shop.admin.key(&format!("r{i}")), path.clone());
+        async move { http.post(&path, json!({ "amount": cny(300), "reason": "scratched" })).await }
+    }))
+    .await;
+    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3, "{answers:?}");
+    for answer in answers.iter().filter(|answer| answer.status != 200) {
+        assert!(matches!(answer.status, 409 | 422), "{}: {}", answer.status, answer.body);
+    }
+    eventually("the order knows", async || shop.order(&id).await["refunded"] == cny(900)).await;
     shop.check().await;
     shop.stop().await;
 }
@@ -661,7 +729,7 @@ async fn senseless_refunds_are_refused_and_move_nothing() {
             (json!({ "amount": cny(1_001), "reason": "x" }), [422, 422]),
             (json!({ "amount": cny(i64::MAX), "reason": "x" }), [422, 422]),
             (json!({ "amount": { "amount": 100, "currency": "USD" }, "reason": "x" }), [400, 422]),
-            (json!({ "amount": { "amount": 100, "currency": "XXZ" }, "reason": "x" }), [400, 400]),
+            (json!({ "amount": { "amount": 100, "currency": "yuan" }, "reason": "x" }), [400, 400]),
             (json!({ "amount": 100, "reason": "x" }), [400, 400]),
             (json!({ "amount": cny(100) }), [400, 400]),
             (json!({ "amount": cny(100), "reason": "x", "refund_id": "ref_mine" }), [400, 400]),

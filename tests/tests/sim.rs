@@ -62,6 +62,42 @@ impl CommitHook for KillAt {
     }
 }
 
+/// What all runs met together: a simulation that never meets a fault proves nothing.
+#[derive(Default)]
+struct Met {
+    orders: AtomicU64,
+    cancelled: AtomicU64,
+    refunded: AtomicU64,
+    crashes: AtomicU64,
+    timed_out: AtomicU64,
+}
+
+static MET: Met = Met {
+    orders: AtomicU64::new(0),
+    cancelled: AtomicU64::new(0),
+    refunded: AtomicU64::new(0),
+    crashes: AtomicU64::new(0),
+    timed_out: AtomicU64::new(0),
+};
+
+impl Met {
+    fn order(&self, order: &Order) {
+        self.orders.fetch_add(1, Ordering::Relaxed);
+        match order.status() {
+            OrderStatus::Cancelled => self.cancelled.fetch_add(1, Ordering::Relaxed),
+            OrderStatus::Refunded => self.refunded.fetch_add(1, Ordering::Relaxed),
+            _ => 0,
+        };
+        if order.cancel_reason == "payment_timeout" {
+            self.timed_out.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    fn counts(&self) -> [u64; 5] {
+        [&self.orders, &self.cancelled, &self.refunded, &self.crashes, &self.timed_out].map(|count| count.load(Ordering::Relaxed))
+    }
+}
+
 /// What the shoppers were told, which must stay true.
 #[derive(Default)]
 struct Told {
@@ -119,7 +155,9 @@ impl World {
             let settings = self.settings(life, faulty);
             tokio::select! {
                 () = async { work(mallard_testkit::start(settings).await).await } => {}
-                () = disk.wait_crash() => {}
+                () = disk.wait_crash() => {
+                    MET.crashes.fetch_add(1, Ordering::Relaxed);
+                }
             }
             begun.elapsed()
         });
@@ -311,6 +349,7 @@ async fn settle_and_check(mall: Mall, told: Arc<Mutex<Told>>) {
     let mut client: OrderServiceClient<ServiceChannel> = mall.client();
     let scanned = as_system(client.scan_orders(ScanOrdersRequest { after_id: String::new(), limit: 1_000 })).await.expect("orders");
     let orders: BTreeMap<String, Order> = scanned.into_inner().orders.into_iter().map(|order| (order.id.clone(), order)).collect();
+    orders.values().for_each(|order| MET.order(order));
     for (id, paid) in &told.lock().orders {
         let order = orders.get(id).unwrap_or_else(|| panic!("order {id} was acknowledged and is gone"));
         if *paid {
@@ -361,6 +400,9 @@ fn run_seeds(from: u64, count: u64) {
 #[test]
 fn five_hundred_seeds_leave_the_books_balanced() {
     run_seeds(0, 500);
+    let [orders, cancelled, refunded, crashes, timed_out] = MET.counts();
+    println!("{orders} orders, {cancelled} cancelled, {timed_out} of them by the deadline, {refunded} refunded, {crashes} crashes");
+    assert!(orders > 1_000 && cancelled > 100 && refunded > 50 && crashes > 100 && timed_out > 20, "the simulation met too little");
 }
 
 #[test]
