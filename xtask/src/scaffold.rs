@@ -42,3 +42,24 @@ fn write(root: &Path, name: &str) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_new_service_has_its_files_and_is_not_written_twice() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        write(folder.path(), "loyalty").expect("the files are written");
+        let lib = std::fs::read_to_string(folder.path().join("services/loyalty/src/lib.rs")).expect("lib.rs");
+        assert!(lib.contains("LoyaltyServiceServer") && !lib.contains("NAME") && !lib.contains("TITLE"));
+        let proto = std::fs::read_to_string(folder.path().join("proto/mallard/loyalty/v1/loyalty.proto")).expect("the contract");
+        assert!(proto.contains("package mallard.loyalty.v1;"));
+        assert!(write(folder.path(), "loyalty").unwrap_err().to_string().contains("exists already"));
+    }
+
+    #[test]
+    fn a_name_that_is_no_name_is_refused() {
+        assert!(new_service("Loyalty Points").is_err());
+    }
+}
