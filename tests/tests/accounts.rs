@@ -294,6 +294,7 @@ async fn no_log_line_no_metric_and_no_file_holds_a_password_a_card_or_a_token() 
     assert!(metrics.contains("mallard_http_requests_total"), "no metrics are there to look through:\n{metrics}");
     let lines = logs.text();
     assert!(lines.contains("request answered") && lines.contains("/auth/v1/login"), "nothing was logged");
+    assert!(lines.contains(" TRACE ") && lines.contains(" DEBUG "), "not every level was kept");
     let bytes = bytes_below(&folder);
     let (access, last) = (text(&again["access_token"]), text(&renewed["refresh_token"]));
     let spaced = "3714 496353 98431";

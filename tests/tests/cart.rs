@@ -340,7 +340,6 @@ async fn a_guest_who_sets_a_line_first_gets_a_token_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open defect: guests without a cart share a scope by address, so the second is given the first one's cart token"]
 async fn two_guests_who_chose_the_same_key_do_not_share_a_cart() {
     let shop = Shop::start().await;
     let (_, mug) = shop.product("Mug", 100, 50).await;

@@ -545,7 +545,6 @@ async fn a_key_belongs_to_its_caller_and_its_path_and_remembers_refusals_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "open defect: CreateCategory and CreateBrand ignore the key; the contract honours it on every POST that creates"]
 async fn a_key_is_honoured_wherever_something_is_made() {
     let shop = Shop::start().await;
     for (path, body) in [

@@ -1,19 +1,17 @@
 //! The way of a request through the edge.
 
-use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::body::Body;
-use axum::extract::ConnectInfo;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
 use mallard_cache::{Cache, Options};
-use mallard_proto::rest::{Access, Idempotency, RouteInfo};
+use mallard_proto::rest::{Access, Idempotency, RouteInfo, header};
 use mallard_rpc::{Call, CallerKind, Trace};
 use mallard_types::{Error, Kind, Result};
 use tokio::sync::Semaphore;
@@ -224,15 +222,17 @@ impl Edge {
                 }
             },
         };
+        // Not every request message carries the key, so it is checked here.
+        let key = key.map(|_| header::text(&parts.headers, "Idempotency-Key")).transpose()?;
         let body = if info.body { body::read(&parts.headers, body).await? } else { Default::default() };
         let query = parts.uri.query().unwrap_or_default();
         let work = route.endpoint.start(&Input { path: &params, query, headers: &parts.headers, body: &body })?;
-        let Some(key) = key else { return self.perform(info, call, &parts.headers, work).await };
+        let Some((key, caller)) = key.zip(caller_scope(parts, &call)) else {
+            return self.perform(info, call, &parts.headers, work).await;
+        };
 
-        // Reading the request has checked that the key is visible ASCII.
-        let key = String::from_utf8_lossy(key.as_bytes());
         let claim = Claim {
-            id: once::claim_id(&caller_scope(parts, &call), info.verb, parts.uri.path(), &key),
+            id: once::claim_id(&caller, info.verb, parts.uri.path(), &key),
             body: once::body_hash(&body)?,
             attempt: (self.source.id)("try"),
         };
@@ -339,16 +339,12 @@ fn is_open_door(route: &Route) -> bool {
     route.surface == mallard_rpc::Surface::Auth && route.access == mallard_proto::rest::Access::Public
 }
 
-/// Names the caller for the scope of an idempotency key: the user, else the guest's cart, else the peer's address.
-fn caller_scope(parts: &Parts, call: &Call) -> String {
+/// Names the caller for the scope of an idempotency key: the user, else the guest's cart. Strangers have no scope: two who
+/// choose the same key must not get each other's answer, which may hold the token of a new cart.
+fn caller_scope(parts: &Parts, call: &Call) -> Option<String> {
     if !call.caller.user_id.is_empty() {
-        return call.caller.user_id.clone();
+        return Some(call.caller.user_id.clone());
     }
-    if let Some(token) = parts.headers.get(CART_TOKEN) {
-        return format!("cart {}", String::from_utf8_lossy(token.as_bytes()));
-    }
-    match parts.extensions.get::<ConnectInfo<SocketAddr>>() {
-        Some(ConnectInfo(peer)) => format!("peer {}", peer.ip()),
-        None => "peer".to_owned(),
-    }
+    let token = parts.headers.get(CART_TOKEN)?;
+    Some(format!("cart {}", String::from_utf8_lossy(token.as_bytes())))
 }

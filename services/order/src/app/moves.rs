@@ -45,7 +45,7 @@ impl App {
     pub async fn change_address(self: &Arc<Self>, id: &str, address: Address, if_version: Option<i64>) -> Result<Order> {
         let caller = mallard_rpc::current().caller;
         let user_id = caller.require_user()?.to_owned();
-        super::place::check_lengths(&address)?;
+        super::place::check_address(&address)?;
         self.decide(
             "order.address",
             id,

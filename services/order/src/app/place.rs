@@ -455,7 +455,8 @@ pub(super) fn check_lines(lines: &[WantedLine], caller: &Caller) -> Result<()> {
     Ok(())
 }
 
-fn check_address(address: &Address) -> Result<()> {
+/// Checks an address a parcel could go to: somebody, somewhere, in some country.
+pub(super) fn check_address(address: &Address) -> Result<()> {
     for (name, text) in [("address.name", &address.name), ("address.country", &address.country), ("address.street", &address.street)] {
         if text.trim().is_empty() {
             return Err(Error::invalid("required", "this part of the address is needed").param(name));
@@ -465,7 +466,7 @@ fn check_address(address: &Address) -> Result<()> {
 }
 
 /// Keeps every part of an address short enough to print.
-pub(super) fn check_lengths(address: &Address) -> Result<()> {
+fn check_lengths(address: &Address) -> Result<()> {
     let parts = [
         ("address.name", &address.name),
         ("address.phone", &address.phone),
