@@ -59,7 +59,8 @@ pub async fn run(scenario: Scenario, options: &Options, config: mallard_runtime:
         Scenario::Checkout => checkout::run(&shop, options).await?,
     };
     let checks = shop.check().await?;
-    let red: Vec<_> = checks.iter().filter(|check| !check.ok).map(|c| json!({ "name": c.name, "detail": c.detail })).collect();
+    let red: Vec<_> =
+        checks.iter().filter(|check| !check.ok).map(|c| json!({ "name": c.name, "detail": c.detail })).collect();
     result["check"] = json!({ "ok": check::all_green(&checks), "checks": checks.len(), "red": red });
     result["clients"] = json!(options.clients);
     result["loop"] = options.rate.map_or(json!("closed"), |rate| json!({ "open_per_s": rate }));

@@ -57,16 +57,16 @@ impl Folder {
     }
 
     /// Returns the first operator's password to be: the one of a start that was cut short, or a new one, on disk before it is
-    /// used.
+    /// used. Says whether it is new.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn draft_password(&self, new: impl FnOnce() -> String) -> anyhow::Result<String> {
+    pub fn draft_password(&self, new: impl FnOnce() -> String) -> anyhow::Result<(String, bool)> {
         let path = self.path.join(PASSWORD_DRAFT);
         if let Ok(draft) = std::fs::read_to_string(&path)
             && draft.ends_with('\n')
         {
-            return Ok(draft.trim().to_owned());
+            return Ok((draft.trim().to_owned(), false));
         }
         let password = new();
         let mut options = OpenOptions::new();
@@ -76,7 +76,15 @@ impl Folder {
         let mut file = options.open(&path)?;
         writeln!(file, "{password}")?;
         file.sync_all()?;
-        Ok(password)
+        Ok((password, true))
+    }
+
+    /// Forgets the draft.
+    ///
+    /// # Errors
+    /// The folder cannot be written.
+    pub fn drop_draft(&self) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.path.join(PASSWORD_DRAFT))?)
     }
 
     /// Makes the draft the password, once the operator exists.

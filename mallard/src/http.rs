@@ -27,7 +27,9 @@ impl Client {
     /// # Errors
     /// Anything but a plain HTTP address.
     pub fn new(url: &str) -> anyhow::Result<Client> {
-        let Some(authority) = url.strip_prefix("http://") else { bail!("{url}: only http:// addresses are spoken here") };
+        let Some(authority) = url.strip_prefix("http://") else {
+            bail!("{url}: only http:// addresses are spoken here")
+        };
         let authority = authority.trim_end_matches('/');
         let authority = if authority.contains(':') { authority.to_owned() } else { format!("{authority}:80") };
         Ok(Client { authority })
@@ -43,7 +45,9 @@ impl Client {
     /// # Errors
     /// Nobody listens there.
     pub async fn connect(&self) -> anyhow::Result<SendRequest<Full<Bytes>>> {
-        let stream = TcpStream::connect(&self.authority).await.with_context(|| format!("no mall answers at {}", self.authority))?;
+        let stream = TcpStream::connect(&self.authority)
+            .await
+            .with_context(|| format!("no mall answers at {}", self.authority))?;
         stream.set_nodelay(true)?;
         let (sender, connection) = handshake(TokioIo::new(stream)).await?;
         tokio::spawn(connection);
@@ -72,7 +76,8 @@ impl Client {
         let body = if bytes.is_empty() {
             Value::Null
         } else {
-            serde_json::from_slice(&bytes).with_context(|| format!("{method} {path} answered {status} with something else than JSON"))?
+            serde_json::from_slice(&bytes)
+                .with_context(|| format!("{method} {path} answered {status} with something else than JSON"))?
         };
         Ok(Answer { status, body })
     }

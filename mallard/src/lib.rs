@@ -28,8 +28,11 @@ pub fn services() -> Vec<ServiceSpec> {
 }
 
 /// Names of groups that `serve` understands, with their services.
-pub const GROUPS: [(&str, &[&str]); 3] =
-    [("trade", &["order", "payment"]), ("goods", &["catalog", "inventory", "promotion"]), ("people", &["identity", "cart"])];
+pub const GROUPS: [(&str, &[&str]); 3] = [
+    ("trade", &["order", "payment"]),
+    ("goods", &["catalog", "inventory", "promotion"]),
+    ("people", &["identity", "cart"]),
+];
 
 /// Returns the default configuration with the environment on top.
 pub fn config() -> Config {

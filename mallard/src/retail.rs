@@ -48,7 +48,9 @@ fn bar(options: &Options, length: u64, what: &'static str) -> indicatif::Progres
     }
     let bar = indicatif::ProgressBar::new(length);
     // The template is a constant that parses.
-    if let Ok(style) = indicatif::ProgressStyle::with_template("{msg:12} {bar:40} {human_pos}/{human_len} {per_sec} eta {eta}") {
+    if let Ok(style) =
+        indicatif::ProgressStyle::with_template("{msg:12} {bar:40} {human_pos}/{human_len} {per_sec} eta {eta}")
+    {
         bar.set_style(style);
     }
     bar.set_message(what);

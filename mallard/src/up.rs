@@ -50,8 +50,9 @@ pub async fn start(options: &Options, config: Config) -> anyhow::Result<Shop> {
     settings.listen = Some(options.listen);
     settings.pages = Some(demo::pages());
     let mall = Mall::start(settings).await?;
-    let new_password = if folder.has_password() { None } else { Some(first_operator(&mall, &folder).await?) };
-    let seeded = if options.demo { as_system(demo::seed(&mall)).await.context("the demo shop cannot be seeded")? } else { 0 };
+    let new_password = if folder.has_password() { None } else { first_operator(&mall, &folder).await? };
+    let seeded =
+        if options.demo { as_system(demo::seed(&mall)).await.context("the demo shop cannot be seeded")? } else { 0 };
     if let Some(address) = mall.http_addr() {
         folder.note_address(address)?;
     }
@@ -63,11 +64,11 @@ pub async fn as_system<F: Future>(work: F) -> F::Output {
     mallard_rpc::scope(Call::system("mallard"), work).await
 }
 
-async fn first_operator(mall: &Mall, folder: &Folder) -> anyhow::Result<String> {
-    let password = folder.draft_password(new_password)?;
+/// Makes the first operator; none when there is one whose password nobody wrote down here.
+async fn first_operator(mall: &Mall, folder: &Folder) -> anyhow::Result<Option<String>> {
+    let (password, is_new) = folder.draft_password(new_password)?;
     let mut identity: IdentityServiceClient<ServiceChannel> = mall.client();
-    // An operator that is there already was made with this draft by a start that was cut short.
-    as_system(identity.create_user(CreateUserRequest {
+    let made = as_system(identity.create_user(CreateUserRequest {
         email: OPERATOR_EMAIL.into(),
         password: password.clone(),
         name: "Operator".into(),
@@ -76,9 +77,16 @@ async fn first_operator(mall: &Mall, folder: &Folder) -> anyhow::Result<String> 
         seller_id: String::new(),
     }))
     .await
-    .map_err(mallard_rpc::error)?;
+    .map_err(mallard_rpc::error)?
+    .into_inner()
+    .created;
+    // An operator that is there already was made with an old draft by a start that was cut short, or its file was removed.
+    if !made && is_new {
+        folder.drop_draft()?;
+        return Ok(None);
+    }
     folder.keep_password()?;
-    Ok(password)
+    Ok(Some(password))
 }
 
 /// Draws a password of 20 characters (100 bits).

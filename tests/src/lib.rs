@@ -80,7 +80,8 @@ impl Shop {
             seller_id: String::new(),
         };
         as_system(identity.create_user(request)).await.expect("the operator is made");
-        let tokens = http.post("/auth/v1/login", json!({ "email": ADMIN, "password": PASSWORD })).await.expect(200).body;
+        let tokens =
+            http.post("/auth/v1/login", json!({ "email": ADMIN, "password": PASSWORD })).await.expect(200).body;
         let admin = http.token(tokens["tokens"]["access_token"].as_str().expect("a token"));
         Shop { mall, http, admin, _dir: dir }
     }
@@ -88,7 +89,11 @@ impl Shop {
     /// Registers a shopper.
     pub async fn shopper(&self) -> Shopper {
         let email = format!("{}@shop.test", unique("shopper"));
-        let answer = self.http.post("/auth/v1/register", json!({ "email": email, "password": PASSWORD, "name": "Ada" })).await.expect(201);
+        let answer = self
+            .http
+            .post("/auth/v1/register", json!({ "email": email, "password": PASSWORD, "name": "Ada" }))
+            .await
+            .expect(201);
         let tokens = answer.body["tokens"].clone();
         let http = self.http.token(tokens["access_token"].as_str().expect("a token"));
         Shopper { http, id: answer.body["user"]["id"].as_str().expect("an id").into(), email, tokens }
@@ -118,8 +123,10 @@ impl Shop {
 
     /// Waits until the stock is this.
     pub async fn stock_is(&self, sku: &str, on_hand: i64, reserved: i64) {
-        eventually(&format!("stock of {sku} is {on_hand} with {reserved} reserved"), async || self.stock(sku).await == (on_hand, reserved))
-            .await;
+        eventually(&format!("stock of {sku} is {on_hand} with {reserved} reserved"), async || {
+            self.stock(sku).await == (on_hand, reserved)
+        })
+        .await;
     }
 
     /// Waits until an order has a status, as the operator sees it.

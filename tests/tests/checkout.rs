@@ -1,8 +1,8 @@
 //! Scenarios 30 to 47: checkout, order, stock, payment.
 
 use futures_util::future::join_all;
-use mallard_tests::*;
 use mallard_testkit::eventually;
+use mallard_tests::*;
 use serde_json::json;
 
 #[tokio::test(flavor = "multi_thread")]
@@ -183,7 +183,12 @@ async fn a_hundred_units_are_sold_to_five_hundred_shoppers_exactly() {
     let answers = join_all(tries).await;
     let sold = answers.iter().filter(|a| a.status == 201).count();
     let sold_out = answers.iter().filter(|a| a.status == 409 && a.code() == "out_of_stock").count();
-    assert_eq!((sold, sold_out), (100, 400), "{:?}", answers.iter().find(|a| a.status != 201 && a.code() != "out_of_stock"));
+    assert_eq!(
+        (sold, sold_out),
+        (100, 400),
+        "{:?}",
+        answers.iter().find(|a| a.status != 201 && a.code() != "out_of_stock")
+    );
     shop.stock_is(&sku, 0, 0).await;
     shop.check().await;
     shop.stop().await;
@@ -222,7 +227,12 @@ async fn an_unpaid_order_cancels_itself_and_gives_everything_back_once() {
     let order = shop.order_is(id, "cancelled").await;
     assert_eq!(order["cancel_reason"], "payment_timeout");
     shop.stock_is(&sku, 5, 0).await;
-    let late = ada.http.key("p").post(&format!("/store/v1/orders/{id}/pay"), json!({ "payment": card(GOOD_CARD) })).await.expect(409);
+    let late = ada
+        .http
+        .key("p")
+        .post(&format!("/store/v1/orders/{id}/pay"), json!({ "payment": card(GOOD_CARD) }))
+        .await
+        .expect(409);
     assert_eq!(late.code(), "illegal_transition");
     shop.check().await;
     shop.stop().await;
@@ -255,7 +265,10 @@ async fn an_unpaid_order_is_cancelled_by_its_owner_and_a_paid_one_is_refunded_in
     let ada = shop.shopper().await;
     ada.add(&sku, 1).await.expect(200);
     let waiting = ada.place("k", 100, later()).await.expect(201).body["order"]["id"].as_str().unwrap().to_owned();
-    ada.http.post(&format!("/store/v1/orders/{waiting}/cancel"), json!({ "reason": "changed my mind" })).await.expect(200);
+    ada.http
+        .post(&format!("/store/v1/orders/{waiting}/cancel"), json!({ "reason": "changed my mind" }))
+        .await
+        .expect(200);
     shop.stock_is(&sku, 5, 0).await;
     let again = ada.http.post(&format!("/store/v1/orders/{waiting}/cancel"), json!({})).await.expect(409);
     assert_eq!(again.code(), "illegal_transition");
@@ -265,9 +278,20 @@ async fn an_unpaid_order_is_cancelled_by_its_owner_and_a_paid_one_is_refunded_in
     assert_eq!(refused.code(), "illegal_transition");
     assert_eq!(shop.order(&paid).await["status"], "paid");
     shop.admin.post(&format!("/admin/v1/orders/{paid}/deliver"), json!({})).await.expect(409);
-    let refund = shop.admin.key("r").post(&format!("/admin/v1/orders/{paid}/refund"), json!({ "reason": "broken" })).await.expect(200).body;
+    let refund = shop
+        .admin
+        .key("r")
+        .post(&format!("/admin/v1/orders/{paid}/refund"), json!({ "reason": "broken" }))
+        .await
+        .expect(200)
+        .body;
     assert_eq!((&refund["order"]["status"], &refund["refund"]["status"]), (&json!("refunded"), &json!("succeeded")));
-    let repeat = shop.admin.key("r").post(&format!("/admin/v1/orders/{paid}/refund"), json!({ "reason": "broken" })).await.expect(200);
+    let repeat = shop
+        .admin
+        .key("r")
+        .post(&format!("/admin/v1/orders/{paid}/refund"), json!({ "reason": "broken" }))
+        .await
+        .expect(200);
     assert_eq!(repeat.header("idempotent-replayed"), "true");
     shop.stock_is(&sku, 5, 0).await;
     shop.check().await;
@@ -308,11 +332,20 @@ async fn an_address_changes_until_the_order_ships() {
     let id = ada.buy(&sku, 1, 100).await["id"].as_str().unwrap().to_owned();
     let mut elsewhere = address();
     elsewhere["street"] = json!("2 Difference Lane");
-    let changed = ada.http.patch(&format!("/store/v1/orders/{id}"), json!({ "address": elsewhere })).await.expect(200).body;
+    let changed =
+        ada.http.patch(&format!("/store/v1/orders/{id}"), json!({ "address": elsewhere })).await.expect(200).body;
     assert_eq!(changed["order"]["address"]["street"], "2 Difference Lane");
-    let stale = ada.http.with("if-match", "\"1\"").patch(&format!("/store/v1/orders/{id}"), json!({ "address": elsewhere })).await.expect(412);
+    let stale = ada
+        .http
+        .with("if-match", "\"1\"")
+        .patch(&format!("/store/v1/orders/{id}"), json!({ "address": elsewhere }))
+        .await
+        .expect(412);
     assert_eq!(stale.code(), "version_mismatch");
-    shop.admin.post(&format!("/admin/v1/orders/{id}/ship"), json!({ "carrier": "post", "tracking_number": "1" })).await.expect(200);
+    shop.admin
+        .post(&format!("/admin/v1/orders/{id}/ship"), json!({ "carrier": "post", "tracking_number": "1" }))
+        .await
+        .expect(200);
     let refused = ada.http.patch(&format!("/store/v1/orders/{id}"), json!({ "address": address() })).await.expect(409);
     assert_eq!(refused.code(), "illegal_transition");
     shop.admin.post(&format!("/admin/v1/orders/{id}/deliver"), json!({})).await.expect(200);
@@ -332,7 +365,11 @@ async fn nobody_sees_or_moves_somebody_elses_order() {
     eve.http.get(&format!("/store/v1/orders/{id}/events")).await.expect(404);
     eve.http.post(&format!("/store/v1/orders/{id}/cancel"), json!({})).await.expect(404);
     eve.http.patch(&format!("/store/v1/orders/{id}"), json!({ "address": address() })).await.expect(404);
-    eve.http.key("p").post(&format!("/store/v1/orders/{id}/pay"), json!({ "payment": card(GOOD_CARD) })).await.expect(404);
+    eve.http
+        .key("p")
+        .post(&format!("/store/v1/orders/{id}/pay"), json!({ "payment": card(GOOD_CARD) }))
+        .await
+        .expect(404);
     eve.http.get(&format!("/store/v1/payments/{payment}")).await.expect(404);
     eve.http.post(&format!("/store/v1/payments/{payment}/cancel"), json!({})).await.expect(404);
     ada.http.get(&format!("/store/v1/payments/{payment}")).await.expect(200);

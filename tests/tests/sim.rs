@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use mallard_db::{CommitFate, CommitHook, MemoryDisk};
-use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
-use mallard_proto::catalog::v1::{CreateProductRequest, ProductStatus, VariantInput};
 use mallard_proto::cart::v1::AddLineRequest;
 use mallard_proto::cart::v1::cart_service_client::CartServiceClient;
+use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
+use mallard_proto::catalog::v1::{CreateProductRequest, ProductStatus, VariantInput};
 use mallard_proto::common::v1::{Address, Money};
 use mallard_proto::inventory::v1::BatchGetStockRequest;
 use mallard_proto::inventory::v1::inventory_service_client::InventoryServiceClient;
@@ -94,7 +94,8 @@ impl Met {
     }
 
     fn counts(&self) -> [u64; 5] {
-        [&self.orders, &self.cancelled, &self.refunded, &self.crashes, &self.timed_out].map(|count| count.load(Ordering::Relaxed))
+        [&self.orders, &self.cancelled, &self.refunded, &self.crashes, &self.timed_out]
+            .map(|count| count.load(Ordering::Relaxed))
     }
 }
 
@@ -126,7 +127,9 @@ impl World {
             .set("order.hold_grace_s", 30);
         if faulty && seed.is_multiple_of(2) {
             for call in ["charge", "query", "withdraw", "refund"] {
-                config = config.set(&format!("payment.acquirer.{call}.unknown_before_percent"), 5).set(&format!("payment.acquirer.{call}.unknown_after_percent"), 5);
+                config = config
+                    .set(&format!("payment.acquirer.{call}.unknown_before_percent"), 5)
+                    .set(&format!("payment.acquirer.{call}.unknown_after_percent"), 5);
             }
         }
         let known = mallard::services().into_iter().filter(|spec| spec.name != "gateway").collect();
@@ -148,7 +151,8 @@ impl World {
         F: FnOnce(Mall) -> Fut,
         Fut: Future<Output = ()>,
     {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
+        let runtime =
+            tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime");
         let disk = self.disk.clone();
         let elapsed = runtime.block_on(async {
             let begun = tokio::time::Instant::now();
@@ -171,7 +175,10 @@ impl World {
         self.live(0, false, seed_shop);
         for life in 1..=rng.random_range(1..4u64) {
             if rng.random_range(0..3) > 0 {
-                self.disk.set_hook(Arc::new(KillAt { left: AtomicU64::new(rng.random_range(1..120)), before: rng.random_range(0..2) == 0 }));
+                self.disk.set_hook(Arc::new(KillAt {
+                    left: AtomicU64::new(rng.random_range(1..120)),
+                    before: rng.random_range(0..2) == 0,
+                }));
             }
             let (seed, told) = (self.seed.wrapping_mul(1_000).wrapping_add(life), self.told.clone());
             self.live(life, true, |mall| shop_for_a_while(mall, seed, told));
@@ -250,20 +257,34 @@ impl Shopper {
 
     async fn act(&mut self, action: usize) {
         let lines: Vec<LineInput> = (0..self.rng.random_range(1..3usize))
-            .map(|_| LineInput { sku_id: sku(self.rng.random_range(0..SKUS)), quantity: self.rng.random_range(1..3), ..LineInput::default() })
+            .map(|_| LineInput {
+                sku_id: sku(self.rng.random_range(0..SKUS)),
+                quantity: self.rng.random_range(1..3),
+                ..LineInput::default()
+            })
             .collect();
         let from_cart = self.rng.random_range(0..2) == 0;
         if from_cart {
             for line in &lines {
-                let request = AddLineRequest { sku_id: line.sku_id.clone(), quantity: line.quantity, ..AddLineRequest::default() };
+                let request = AddLineRequest {
+                    sku_id: line.sku_id.clone(),
+                    quantity: line.quantity,
+                    ..AddLineRequest::default()
+                };
                 let _ = self.cart.add_line(request).await;
             }
         }
         let pay_later = self.rng.random_range(0..3) == 0;
-        let quote = QuoteRequest { lines: if from_cart { Vec::new() } else { lines.clone() }, ..QuoteRequest::default() };
+        let quote =
+            QuoteRequest { lines: if from_cart { Vec::new() } else { lines.clone() }, ..QuoteRequest::default() };
         let Ok(quote) = self.order.quote(quote).await else { return };
         let request = PlaceOrderRequest {
-            address: Some(Address { name: "Ada".into(), country: "CN".into(), street: "1".into(), ..Address::default() }),
+            address: Some(Address {
+                name: "Ada".into(),
+                country: "CN".into(),
+                street: "1".into(),
+                ..Address::default()
+            }),
             payment: Some(if pay_later { later() } else { self.card() }),
             expected_total: quote.into_inner().quote.and_then(|quote| quote.total),
             lines: if from_cart { Vec::new() } else { lines },
@@ -286,7 +307,12 @@ impl Shopper {
         if pay_later {
             self.go_on(&id, action).await;
         } else if self.rng.random_range(0..4) == 0 {
-            let request = AdminRefundOrderRequest { id, reason: "broken".into(), idempotency_key: "refund".into(), ..Default::default() };
+            let request = AdminRefundOrderRequest {
+                id,
+                reason: "broken".into(),
+                idempotency_key: "refund".into(),
+                ..Default::default()
+            };
             for _ in 0..2 {
                 let _ = as_system(self.order.admin_refund_order(request.clone())).await;
             }
@@ -295,9 +321,17 @@ impl Shopper {
 
     /// Pays, cancels, does both at once, or lets the deadline pass; around the deadline as often as not.
     async fn go_on(&mut self, id: &str, action: usize) {
-        let wait = if self.rng.random_range(0..2) == 0 { self.rng.random_range(58_000..62_000) } else { self.rng.random_range(0..5_000) };
+        let wait = if self.rng.random_range(0..2) == 0 {
+            self.rng.random_range(58_000..62_000)
+        } else {
+            self.rng.random_range(0..5_000)
+        };
         tokio::time::sleep(Duration::from_millis(wait)).await;
-        let pay = PayOrderRequest { id: id.to_owned(), payment: Some(self.card()), idempotency_key: format!("pay-{}-{action}", self.tag) };
+        let pay = PayOrderRequest {
+            id: id.to_owned(),
+            payment: Some(self.card()),
+            idempotency_key: format!("pay-{}-{action}", self.tag),
+        };
         let cancel = CancelOrderRequest { id: id.to_owned(), ..CancelOrderRequest::default() };
         let (mut first, mut second) = (self.order.clone(), self.order.clone());
         match self.rng.random_range(0..4) {
@@ -332,7 +366,14 @@ impl Shopper {
 
     fn card(&mut self) -> PaymentInput {
         let number = CARDS[self.rng.random_range(0..CARDS.len())].to_owned();
-        PaymentInput { method: "card".into(), number, exp_month: 12, exp_year: 2030, cvc: "123".into(), ..PaymentInput::default() }
+        PaymentInput {
+            method: "card".into(),
+            number,
+            exp_month: 12,
+            exp_year: 2030,
+            cvc: "123".into(),
+            ..PaymentInput::default()
+        }
     }
 }
 
@@ -344,11 +385,15 @@ async fn settle_and_check(mall: Mall, told: Arc<Mutex<Told>>) {
     // Every deadline passes, every retry comes.
     tokio::time::sleep(Duration::from_secs(240)).await;
     let checks = mallard::check::run(&mall).await;
-    let red: Vec<_> = checks.iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect();
+    let red: Vec<_> =
+        checks.iter().filter(|check| !check.ok).map(|check| format!("{}: {}", check.name, check.detail)).collect();
     assert!(red.is_empty(), "{}", red.join("\n"));
     let mut client: OrderServiceClient<ServiceChannel> = mall.client();
-    let scanned = as_system(client.scan_orders(ScanOrdersRequest { after_id: String::new(), limit: 1_000 })).await.expect("orders");
-    let orders: BTreeMap<String, Order> = scanned.into_inner().orders.into_iter().map(|order| (order.id.clone(), order)).collect();
+    let scanned = as_system(client.scan_orders(ScanOrdersRequest { after_id: String::new(), limit: 1_000 }))
+        .await
+        .expect("orders");
+    let orders: BTreeMap<String, Order> =
+        scanned.into_inner().orders.into_iter().map(|order| (order.id.clone(), order)).collect();
     orders.values().for_each(|order| MET.order(order));
     for (id, paid) in &told.lock().orders {
         let order = orders.get(id).unwrap_or_else(|| panic!("order {id} was acknowledged and is gone"));
@@ -364,10 +409,17 @@ async fn settle_and_check(mall: Mall, told: Arc<Mutex<Told>>) {
         }
     }
     let mut inventory: InventoryServiceClient<ServiceChannel> = mall.client();
-    let stocks = as_system(inventory.batch_get_stock(BatchGetStockRequest { sku_ids: (0..SKUS).map(sku).collect() })).await.expect("stock");
+    let stocks = as_system(inventory.batch_get_stock(BatchGetStockRequest { sku_ids: (0..SKUS).map(sku).collect() }))
+        .await
+        .expect("stock");
     for stock in stocks.into_inner().stocks {
         assert_eq!(stock.reserved, 0, "{} still holds units", stock.sku_id);
-        assert_eq!(stock.on_hand + sold.get(&stock.sku_id).copied().unwrap_or(0), STOCK, "units of {} were lost or made", stock.sku_id);
+        assert_eq!(
+            stock.on_hand + sold.get(&stock.sku_id).copied().unwrap_or(0),
+            STOCK,
+            "units of {} were lost or made",
+            stock.sku_id
+        );
     }
     mall.stop().await;
 }
@@ -401,8 +453,13 @@ fn run_seeds(from: u64, count: u64) {
 fn five_hundred_seeds_leave_the_books_balanced() {
     run_seeds(0, 500);
     let [orders, cancelled, refunded, crashes, timed_out] = MET.counts();
-    println!("{orders} orders, {cancelled} cancelled, {timed_out} of them by the deadline, {refunded} refunded, {crashes} crashes");
-    assert!(orders > 1_000 && cancelled > 100 && refunded > 50 && crashes > 100 && timed_out > 20, "the simulation met too little");
+    println!(
+        "{orders} orders, {cancelled} cancelled, {timed_out} of them by the deadline, {refunded} refunded, {crashes} crashes"
+    );
+    assert!(
+        orders > 1_000 && cancelled > 100 && refunded > 50 && crashes > 100 && timed_out > 20,
+        "the simulation met too little"
+    );
 }
 
 #[test]

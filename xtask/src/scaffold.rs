@@ -22,7 +22,9 @@ pub fn new_service(name: &str) -> anyhow::Result<()> {
         "a service's name is lower-case letters only, e.g. loyalty"
     );
     write(&xtask::root(), name)?;
-    println!("made services/{name} and proto/mallard/{name}; next: add it to [workspace.dependencies] and to mallard::services()");
+    println!(
+        "made services/{name} and proto/mallard/{name}; next: add it to [workspace.dependencies] and to mallard::services()"
+    );
     Ok(())
 }
 
@@ -53,7 +55,8 @@ mod tests {
         write(folder.path(), "loyalty").expect("the files are written");
         let lib = std::fs::read_to_string(folder.path().join("services/loyalty/src/lib.rs")).expect("lib.rs");
         assert!(lib.contains("LoyaltyServiceServer") && !lib.contains("NAME") && !lib.contains("TITLE"));
-        let proto = std::fs::read_to_string(folder.path().join("proto/mallard/loyalty/v1/loyalty.proto")).expect("the contract");
+        let proto = std::fs::read_to_string(folder.path().join("proto/mallard/loyalty/v1/loyalty.proto"))
+            .expect("the contract");
         assert!(proto.contains("package mallard.loyalty.v1;"));
         assert!(write(folder.path(), "loyalty").unwrap_err().to_string().contains("exists already"));
     }

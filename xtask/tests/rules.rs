@@ -13,7 +13,19 @@ fn the_table_of_error_codes_is_fresh() {
 
 #[test]
 fn domain_files_know_no_clock_no_chance_no_io_no_proto_and_no_sql() {
-    let banned = ["async ", ".await", "std::time", "tokio", " rand::", "mallard_proto", "mallard_db", "mallard_rpc", "mallard_runtime", "SELECT ", "INSERT INTO"];
+    let banned = [
+        "async ",
+        ".await",
+        "std::time",
+        "tokio",
+        " rand::",
+        "mallard_proto",
+        "mallard_db",
+        "mallard_rpc",
+        "mallard_runtime",
+        "SELECT ",
+        "INSERT INTO",
+    ];
     let mut faults = Vec::new();
     for service in std::fs::read_dir(xtask::root().join("services")).expect("services") {
         let src = service.expect("a folder").path().join("src");

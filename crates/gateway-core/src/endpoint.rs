@@ -100,6 +100,10 @@ fn read_query<R: Request>(info: &RouteInfo, text: &str, request: &mut R) -> Resu
         let in_path = info.path_params.contains(&name.as_ref());
         let slot = if info.body || in_path { Slot::Unknown } else { request.query_param(&name, &value)? };
         let param = || shorten(&name);
+        // The message cannot tell a page of nothing from no wish at all.
+        if name == "limit" && !matches!(slot, Slot::Unknown) && value.parse() == Ok(0) {
+            return Err(Error::invalid("limit_out_of_range", "limit must be between 1 and 100").param("limit"));
+        }
         match slot {
             Slot::Unknown => {
                 return Err(

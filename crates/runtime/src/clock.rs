@@ -30,8 +30,12 @@ impl Clock {
         match self {
             // A clock before 1970 or after the year 290,000 reads as the edge.
             #[allow(clippy::disallowed_methods, reason = "this is the seam")]
-            Clock::System => SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
-            Clock::Simulated { base, start } => base + i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX / 2),
+            Clock::System => SystemTime::now()
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX)),
+            Clock::Simulated { base, start } => {
+                base + i64::try_from(start.elapsed().as_micros()).unwrap_or(i64::MAX / 2)
+            }
         }
     }
 }

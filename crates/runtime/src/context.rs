@@ -50,7 +50,9 @@ impl Context {
     /// # Panics
     /// When the service's specification names no migrations, which every start of it shows.
     pub fn db(&self) -> Db {
-        let Some(db) = &self.inner.db else { panic!("service {} declares no migrations, so it has no database", self.inner.service) };
+        let Some(db) = &self.inner.db else {
+            panic!("service {} declares no migrations, so it has no database", self.inner.service)
+        };
         db.clone()
     }
 
@@ -91,7 +93,9 @@ impl Context {
     /// # Panics
     /// When the service has no database, which every start of it shows.
     pub fn flows(&self) -> Engine {
-        let Some(engine) = &self.inner.engine else { panic!("service {} has no database, so it has no flows", self.inner.service) };
+        let Some(engine) = &self.inner.engine else {
+            panic!("service {} has no database, so it has no flows", self.inner.service)
+        };
         engine.clone()
     }
 

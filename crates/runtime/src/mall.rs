@@ -1,4 +1,4 @@
-//! Starts the chosen services in one process, in order, and stops them in the reverse.
+//! Starts the chosen services in one process, in order; one signal stops them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -62,7 +62,7 @@ pub struct Settings {
     pub config: Config,
     /// Where data is kept.
     pub storage: Storage,
-    /// Address of the HTTP surface; none serves no HTTP. A list is tried in order.
+    /// Address of the HTTP surface; none serves no HTTP.
     pub listen: Option<SocketAddr>,
     /// Address of the RPC surface for other processes.
     pub rpc_listen: Option<SocketAddr>,
@@ -119,6 +119,8 @@ impl Mall {
     /// Anything that keeps a service from starting, named.
     pub async fn start(settings: Settings) -> anyhow::Result<Mall> {
         let chosen = choose(&settings)?;
+        let sections: Vec<&str> = settings.known.iter().map(|spec| spec.name).chain(["rpc"]).collect();
+        settings.config.check_sections(&sections)?;
         mallard_proto::register();
         let rpc: mallard_rpc::Config = settings.config.section("rpc")?;
         let channels = Channels::new(mallard_rpc::Config {
@@ -166,7 +168,8 @@ impl Mall {
                 switches: switches.clone(),
                 services: services.clone(),
             });
-            let parts = (spec.start)(context.clone()).await.with_context(|| format!("service {} does not start", spec.name))?;
+            let parts =
+                (spec.start)(context.clone()).await.with_context(|| format!("service {} does not start", spec.name))?;
             let intake = bus.intake(spec.name, db.clone(), parts.subscriptions)?;
             let routes = parts.routes.add_service(intake);
             channels.mount_local(spec.name, routes.clone());
@@ -191,7 +194,8 @@ impl Mall {
             mall.contexts.insert(spec.name, context);
         }
         if let Some(address) = settings.rpc_listen {
-            let listener = TcpListener::bind(address).await.with_context(|| format!("cannot listen for RPCs on {address}"))?;
+            let listener =
+                TcpListener::bind(address).await.with_context(|| format!("cannot listen for RPCs on {address}"))?;
             mall.rpc_addr = Some(listener.local_addr()?);
             let stop = wait(&shutdown);
             let config = ServerConfig { cluster_secret: settings.cluster_secret.clone(), ..ServerConfig::default() };
@@ -274,7 +278,8 @@ impl Mall {
     /// Stops: takes no new requests, finishes those in flight, ends background work.
     pub async fn stop(mut self) {
         self.shutdown.begin();
-        let drained = tokio::time::timeout(DRAIN_LIMIT, async { while self.tasks.join_next().await.is_some() {} }).await;
+        let drained =
+            tokio::time::timeout(DRAIN_LIMIT, async { while self.tasks.join_next().await.is_some() {} }).await;
         match drained {
             Ok(()) => info!("stopped"),
             Err(_) => warn!(limit_s = DRAIN_LIMIT.as_secs(), "stopped before everything had drained"),
@@ -325,7 +330,9 @@ async fn open_db(storage: &Storage, spec: &ServiceSpec) -> anyhow::Result<Option
     all.sort_by_key(|migration| migration.version);
     // A few hundred bytes per service and start; the schema lives as long as the process.
     let all: &'static [Migration] = Box::leak(all.into_boxed_slice());
-    let db = Db::open(&storage.config(), spec.name, all).await.with_context(|| format!("database of service {}", spec.name))?;
+    let db = Db::open(&storage.config(), spec.name, all)
+        .await
+        .with_context(|| format!("database of service {}", spec.name))?;
     Ok(Some(db))
 }
 

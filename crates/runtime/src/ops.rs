@@ -14,7 +14,9 @@ pub fn router(shutdown: Shutdown) -> Router {
             "/readyz",
             get(move || {
                 let draining = shutdown.is_set();
-                async move { if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") } }
+                async move {
+                    if draining { (StatusCode::SERVICE_UNAVAILABLE, "draining\n") } else { (StatusCode::OK, "ready\n") }
+                }
             }),
         )
         .route("/metrics", get(|| async { crate::telemetry::metrics_text() }))

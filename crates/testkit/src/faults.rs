@@ -38,9 +38,11 @@ impl Fault for SeededFaults {
         let mut rng = self.rng.lock();
         let mut drawn = rng.random_range(0..1000u32);
         let Odds { lose_request, lose_reply, duplicate, delay } = self.odds;
-        for (odds, action) in
-            [(lose_request, FaultAction::LoseRequest), (lose_reply, FaultAction::LoseReply), (duplicate, FaultAction::Duplicate)]
-        {
+        for (odds, action) in [
+            (lose_request, FaultAction::LoseRequest),
+            (lose_reply, FaultAction::LoseReply),
+            (duplicate, FaultAction::Duplicate),
+        ] {
             if drawn < odds {
                 return action;
             }

@@ -6,9 +6,9 @@ mod http;
 
 pub use faults::{Odds, SeededFaults};
 pub use http::{Answer, Http};
+use mallard_db::MemoryDisk;
 #[cfg(feature = "postgres")]
 pub use mallard_db::pgtest;
-use mallard_db::MemoryDisk;
 use mallard_rpc::{Call, Caller, CallerKind, Surface};
 use mallard_runtime::{Config, Mall, ServiceSpec, Settings, Storage};
 

@@ -34,7 +34,9 @@ pub fn encode_cursor(parts: &[&str]) -> String {
 /// # Errors
 /// `bad_cursor` when the text did not come from [`encode_cursor`].
 pub fn decode_cursor(cursor: &str, parts: usize) -> Result<Vec<String>> {
-    let bad = || Error::invalid("bad_cursor", "the cursor is not one this list gave; leave it out to start anew").param("cursor");
+    let bad = || {
+        Error::invalid("bad_cursor", "the cursor is not one this list gave; leave it out to start anew").param("cursor")
+    };
     if !cursor.len().is_multiple_of(2) || !cursor.is_ascii() {
         return Err(bad());
     }

@@ -7,9 +7,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::client::conn::http1::SendRequest;
 use serde_json::{Value, json};
 
+use super::Options;
 use super::load::{self, Outcome, Work};
 use super::shop::BenchShop;
-use super::Options;
 use crate::http::Client;
 
 /// Times the two are measured in turn.
@@ -17,7 +17,8 @@ const ROUNDS: u32 = 3;
 
 /// Runs the scenario: mall and bare handler in turn, so that a busy machine is unfair to both alike.
 pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
-    let paths: Arc<Vec<String>> = Arc::new(shop.products.iter().map(|product| format!("/store/v1/products/{}", product.id)).collect());
+    let paths: Arc<Vec<String>> =
+        Arc::new(shop.products.iter().map(|product| format!("/store/v1/products/{}", product.id)).collect());
     let body = Bytes::from(shop.text(&paths[0]).await?);
     let bare = Bare::start(body.clone()).await?;
     let mut rates = (Vec::new(), Vec::new());
@@ -25,8 +26,10 @@ pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
     for round in 0..ROUNDS {
         let warm_up = if round == 0 { options.warm_up } else { std::time::Duration::ZERO };
         let time = options.duration / ROUNDS;
-        let mall = load::run(readers(&shop.client, &paths, options.clients).await?, warm_up, time, options.rate).await?;
-        let plain = load::run(readers(&bare.client, &paths, options.clients).await?, warm_up, time, options.rate).await?;
+        let mall =
+            load::run(readers(&shop.client, &paths, options.clients).await?, warm_up, time, options.rate).await?;
+        let plain =
+            load::run(readers(&bare.client, &paths, options.clients).await?, warm_up, time, options.rate).await?;
         rates.0.push(mall.rate());
         rates.1.push(plain.rate());
         last = mall.to_json();
@@ -49,7 +52,12 @@ fn median(mut rates: Vec<f64>) -> f64 {
 async fn readers(client: &Client, paths: &Arc<Vec<String>>, count: usize) -> anyhow::Result<Vec<Reader>> {
     let mut readers = Vec::with_capacity(count);
     for i in 0..count {
-        readers.push(Reader { sender: client.connect().await?, authority: client.authority().to_owned(), paths: paths.clone(), next: i * 7_919 });
+        readers.push(Reader {
+            sender: client.connect().await?,
+            authority: client.authority().to_owned(),
+            paths: paths.clone(),
+            next: i * 7_919,
+        });
     }
     Ok(readers)
 }

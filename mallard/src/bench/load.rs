@@ -30,7 +30,13 @@ pub struct Report {
 
 impl Report {
     fn new() -> anyhow::Result<Report> {
-        Ok(Report { latency: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?, errors: BTreeMap::new(), done: 0, bytes: 0, elapsed: Duration::ZERO })
+        Ok(Report {
+            latency: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?,
+            errors: BTreeMap::new(),
+            done: 0,
+            bytes: 0,
+            elapsed: Duration::ZERO,
+        })
     }
 
     fn note(&mut self, outcome: Outcome, latency: Duration) {
@@ -88,7 +94,12 @@ pub trait Work: Send + 'static {
 
 /// Runs all clients for the warm-up and the measured time. With a rate, arrivals are spread evenly and latency counts from
 /// the moment a piece was due, so that a slow mall cannot slow the load down unseen.
-pub async fn run<W: Work>(clients: Vec<W>, warm_up: Duration, duration: Duration, rate: Option<f64>) -> anyhow::Result<Report> {
+pub async fn run<W: Work>(
+    clients: Vec<W>,
+    warm_up: Duration,
+    duration: Duration,
+    rate: Option<f64>,
+) -> anyhow::Result<Report> {
     let count = clients.len().max(1);
     let begin = Instant::now();
     let measured = begin + warm_up;

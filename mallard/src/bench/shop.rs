@@ -46,7 +46,8 @@ pub async fn open(options: &Options, config: mallard_runtime::Config) -> anyhow:
             let (data_dir, temporary) = match &options.data_dir {
                 Some(dir) => (dir.clone(), None),
                 None => {
-                    let dir = std::env::temp_dir().join(format!("mallard-bench-{:016x}", mallard_runtime::Chance::system().number()));
+                    let dir = std::env::temp_dir()
+                        .join(format!("mallard-bench-{:016x}", mallard_runtime::Chance::system().number()));
                     (dir.clone(), Some(TempFolder(dir)))
                 }
             };
@@ -91,7 +92,10 @@ impl BenchShop {
         let tag = mallard_runtime::Chance::system().number();
         let body = json!({ "email": format!("bench-{i}-{tag:016x}@mallard.test"), "password": PASSWORD });
         let answer = self.client.call("POST", "/auth/v1/register", None, &body).await?;
-        Ok(answer.body["tokens"]["access_token"].as_str().with_context(|| format!("a shopper was not made: {}", answer.body))?.to_owned())
+        Ok(answer.body["tokens"]["access_token"]
+            .as_str()
+            .with_context(|| format!("a shopper was not made: {}", answer.body))?
+            .to_owned())
     }
 
     /// Reads how many SQL statements the mall's process has run, from its metrics.
@@ -118,7 +122,10 @@ impl BenchShop {
         let answer = self.client.call("GET", "/admin/v1/check", Some(&self.admin), &Value::Null).await?;
         let checks = answer.body["checks"].as_array().with_context(|| format!("no checks: {}", answer.body))?;
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        Ok(checks.iter().map(|c| Check { name: text(&c["name"]), ok: c["ok"] == true, detail: text(&c["detail"]) }).collect())
+        Ok(checks
+            .iter()
+            .map(|c| Check { name: text(&c["name"]), ok: c["ok"] == true, detail: text(&c["detail"]) })
+            .collect())
     }
 
     /// Closes a shop that was started here.

@@ -96,7 +96,16 @@ pub async fn run(args: BenchArgs, config: Config) -> anyhow::Result<ExitCode> {
 }
 
 fn print(result: &Value) {
-    println!("{}: {} per second, {} clients, {} loop", text(&result["scenario"]), result["per_second"], result["clients"], result["loop"]);
+    let kind = result["loop"].as_str().map_or_else(
+        || format!("open loop of {} per second", result["loop"]["open_per_s"]),
+        |kind| format!("{kind} loop"),
+    );
+    println!(
+        "{}: {} per second, {} clients, {kind}",
+        text(&result["scenario"]),
+        result["per_second"],
+        result["clients"]
+    );
     let latency = &result["latency_ms"];
     println!(
         "latency ms: p50 {}  p90 {}  p99 {}  p99.9 {}  max {}",
@@ -112,7 +121,12 @@ fn print(result: &Value) {
         }
     }
     println!("errors: {}", result["errors"]);
-    println!("check: {} ({} checks) {}", if result["check"]["ok"] == true { "green" } else { "RED" }, result["check"]["checks"], result["check"]["red"]);
+    println!(
+        "check: {} ({} checks) {}",
+        if result["check"]["ok"] == true { "green" } else { "RED" },
+        result["check"]["checks"],
+        result["check"]["red"]
+    );
 }
 
 fn text(value: &Value) -> &str {

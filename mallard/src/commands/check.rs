@@ -42,7 +42,10 @@ pub async fn run(args: CheckArgs, config: Config) -> anyhow::Result<ExitCode> {
         (None, Some(url)) => over_http(&args, &url).await?,
         (None, None) => {
             if !args.data_dir.is_dir() {
-                bail!("there is no data folder {}; name one with --data-dir or a running mall with --url", args.data_dir.display());
+                bail!(
+                    "there is no data folder {}; name one with --data-dir or a running mall with --url",
+                    args.data_dir.display()
+                );
             }
             let folder = Folder::take(&args.data_dir)?;
             on_storage(Storage::Folder(folder.path().to_owned()), config).await?
@@ -65,10 +68,14 @@ async fn over_http(args: &CheckArgs, url: &str) -> anyhow::Result<Vec<Check>> {
         .or_else(|| folder::password(&args.data_dir))
         .context("give the operator's password with --password or MALLARD_PASSWORD")?;
     let client = http::Client::new(url)?;
-    let login = client.call("POST", "/auth/v1/login", None, &json!({ "email": args.email, "password": password })).await?;
-    let token = login.body["tokens"]["access_token"].as_str().context("the mall refused the login of the operator")?.to_owned();
+    let login =
+        client.call("POST", "/auth/v1/login", None, &json!({ "email": args.email, "password": password })).await?;
+    let token =
+        login.body["tokens"]["access_token"].as_str().context("the mall refused the login of the operator")?.to_owned();
     let answer = client.call("GET", "/admin/v1/check", Some(&token), &Value::Null).await?;
-    let checks = answer.body["checks"].as_array().with_context(|| format!("the mall answered {}: {}", answer.status, answer.body))?;
+    let checks = answer.body["checks"]
+        .as_array()
+        .with_context(|| format!("the mall answered {}: {}", answer.status, answer.body))?;
     Ok(checks
         .iter()
         .map(|check| Check {
@@ -90,7 +97,14 @@ fn report(checks: &[Check], as_json: bool) -> ExitCode {
             println!("{} {:width$}  {}", if check.ok { "green" } else { "RED  " }, check.name, check.detail);
         }
         let red = checks.iter().filter(|check| !check.ok).count();
-        println!("{}", if ok { format!("all {} checks are green", checks.len()) } else { format!("{red} of {} checks are red", checks.len()) });
+        println!(
+            "{}",
+            if ok {
+                format!("all {} checks are green", checks.len())
+            } else {
+                format!("{red} of {} checks are red", checks.len())
+            }
+        );
     }
     if ok { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

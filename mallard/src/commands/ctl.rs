@@ -97,11 +97,15 @@ async fn execute(mall: &Mall, command: CtlCommand) -> anyhow::Result<ExitCode> {
         CtlCommand::Dead(DeadCommand::List) => {
             let mut total = 0;
             for service in mall.services() {
-                let request = ListDeadLettersRequest { service: service.to_owned(), limit: 1_000 };
-                let answer = intake(mall, service).list_dead_letters(request).await.map_err(mallard_rpc::error)?.into_inner();
+                let request = ListDeadLettersRequest { service: service.to_owned(), limit: 100 };
+                let answer =
+                    intake(mall, service).list_dead_letters(request).await.map_err(mallard_rpc::error)?.into_inner();
                 for letter in answer.dead_letters {
                     let event = letter.event.unwrap_or_default();
-                    println!("{service} {} {} {} after {} attempts: {}", event.id, event.r#type, event.key, letter.attempts, letter.reason);
+                    println!(
+                        "{service} {} {} {} after {} attempts: {}",
+                        event.id, event.r#type, event.key, letter.attempts, letter.reason
+                    );
                     total += 1;
                 }
             }
@@ -109,7 +113,8 @@ async fn execute(mall: &Mall, command: CtlCommand) -> anyhow::Result<ExitCode> {
         }
         CtlCommand::Dead(DeadCommand::Retry { service, event_id }) => {
             let request = RetryDeadLetterRequest { service: service.clone(), event_id };
-            let answer = intake(mall, &service).retry_dead_letter(request).await.map_err(mallard_rpc::error)?.into_inner();
+            let answer =
+                intake(mall, &service).retry_dead_letter(request).await.map_err(mallard_rpc::error)?.into_inner();
             println!("{}", if answer.applied { "applied" } else { "not applied; it stays a dead letter" });
             return Ok(if answer.applied { ExitCode::SUCCESS } else { ExitCode::FAILURE });
         }
@@ -118,5 +123,5 @@ async fn execute(mall: &Mall, command: CtlCommand) -> anyhow::Result<ExitCode> {
 }
 
 fn intake(mall: &Mall, service: &str) -> EventIntakeClient<ServiceChannel> {
-    EventIntakeClient::new(mall.channel(service))
+    EventIntakeClient::new(mall.channel(service)).max_decoding_message_size(mallard_proto::ANSWER_BYTES_MAX)
 }

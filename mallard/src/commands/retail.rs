@@ -129,7 +129,10 @@ fn report(imported: &Imported, replayed: &Replayed, seconds: f64, as_json: bool)
     }
     println!("{:18} {rows:>9}", "all");
     println!("{} products, {} customers", imported.products, imported.customers);
-    println!("refunds: {} parts matched to earlier purchases, {} without one", replayed.matched_parts, replayed.unmatched_parts);
+    println!(
+        "refunds: {} parts matched to earlier purchases, {} without one",
+        replayed.matched_parts, replayed.unmatched_parts
+    );
     if replayed.done_before > 0 {
         println!("{} invoices had been done by an earlier run", replayed.done_before);
     }

@@ -30,7 +30,7 @@ pub struct ServeArgs {
     #[arg(long, env = "MALLARD_DATABASE_URL", hide_env_values = true, conflicts_with = "data_dir")]
     database_url: Option<String>,
     /// Connections to PostgreSQL per service.
-    #[arg(long, default_value_t = 16)]
+    #[arg(long, default_value_t = 8)]
     database_pool: usize,
     /// Folder for SQLite files when there is no PostgreSQL.
     #[arg(long, env = "MALLARD_DATA_DIR")]
@@ -90,7 +90,8 @@ fn expand(names: &[String]) -> Vec<String> {
 fn remotes(at: &[String]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
     let mut remotes = BTreeMap::new();
     for entry in at {
-        let (names, urls) = entry.split_once('=').with_context(|| format!("--at {entry}: write NAME=http://HOST:PORT"))?;
+        let (names, urls) =
+            entry.split_once('=').with_context(|| format!("--at {entry}: write NAME=http://HOST:PORT"))?;
         let urls: Vec<String> = urls.split(',').map(str::to_owned).collect();
         if let Some(url) = urls.iter().find(|url| !url.starts_with("http://") && !url.starts_with("https://")) {
             bail!("--at {entry}: {url} is no URL; write http://HOST:PORT");

@@ -18,13 +18,24 @@ pub async fn run(args: UpArgs, config: Config) -> anyhow::Result<ExitCode> {
     println!("  REST API    http://{address}/docs");
     println!("  data        {}", shop.folder.path().display());
     if shop.seeded > 0 {
-        println!("  demo shop   {} products; cards 4242 4242 4242 4242 (pays), 4000 0000 0000 0002 (declined)", shop.seeded);
+        println!(
+            "  demo shop   {} products; cards 4242 4242 4242 4242 (pays), 4000 0000 0000 0002 (declined)",
+            shop.seeded
+        );
     }
     match &shop.new_password {
         Some(password) => {
-            println!("  operator    {OPERATOR_EMAIL}  password {password}  (shown once; also in {}/admin-password)", shop.folder.path().display());
+            println!(
+                "  operator    {OPERATOR_EMAIL}  password {password}  (shown once; also in {}/admin-password)",
+                shop.folder.path().display()
+            );
         }
-        None => println!("  operator    {OPERATOR_EMAIL}  password in {}/admin-password", shop.folder.path().display()),
+        None if shop.folder.has_password() => {
+            println!("  operator    {OPERATOR_EMAIL}  password in {}/admin-password", shop.folder.path().display());
+        }
+        None => println!(
+            "  operator    there is one; its admin-password file is gone; make another with: mallard ctl user create --role admin"
+        ),
     }
     stop_requested().await;
     eprintln!("stopping: finishing what is in flight");

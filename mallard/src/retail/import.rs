@@ -116,7 +116,12 @@ async fn category(mut catalog: CatalogServiceClient<ServiceChannel>) -> Result<S
     Ok(id)
 }
 
-async fn product(mut catalog: CatalogServiceClient<ServiceChannel>, code: &str, facts: &Code<'_>, category: String) -> Result<()> {
+async fn product(
+    mut catalog: CatalogServiceClient<ServiceChannel>,
+    code: &str,
+    facts: &Code<'_>,
+    category: String,
+) -> Result<()> {
     let title = mode(&facts.titles).unwrap_or(code).to_owned();
     let price = mode(&facts.prices).unwrap_or(0) / NANOS_PER_PENNY;
     let variant = VariantInput {

@@ -73,7 +73,12 @@ impl Journal {
 
     /// Notes that a paper is done.
     pub async fn finish(&self, paper: &str) -> Result<()> {
-        self.execute("replay.done", "INSERT INTO done (paper) VALUES (?) ON CONFLICT (paper) DO NOTHING", paper.to_owned()).await
+        self.execute(
+            "replay.done",
+            "INSERT INTO done (paper) VALUES (?) ON CONFLICT (paper) DO NOTHING",
+            paper.to_owned(),
+        )
+        .await
     }
 
     /// Refuses a second file on the same mall; the first is known by its fingerprint.

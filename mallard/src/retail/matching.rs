@@ -33,7 +33,8 @@ impl Purchases {
         for line in &order.lines {
             *units.entry(line.code.clone()).or_default() += line.quantity - line.returned;
         }
-        let open = Open { order_id: order.id.clone(), refundable: amount(&order.total) - amount(&order.refunded), units };
+        let open =
+            Open { order_id: order.id.clone(), refundable: amount(&order.total) - amount(&order.refunded), units };
         let orders = self.by_customer.entry(order.customer.clone()).or_default();
         match orders.iter_mut().find(|known| known.order_id == open.order_id) {
             Some(known) => *known = open,
@@ -58,13 +59,25 @@ impl Purchases {
                 order.units.insert(row.code.clone(), out - units);
                 order.refundable -= units * price;
                 left -= units;
-                parts.push(Part { row: row.number, code: row.code.clone(), order_id: order.order_id.clone(), units, amount: units * price });
+                parts.push(Part {
+                    row: row.number,
+                    code: row.code.clone(),
+                    order_id: order.order_id.clone(),
+                    units,
+                    amount: units * price,
+                });
                 if left == 0 {
                     break;
                 }
             }
             if left > 0 {
-                parts.push(Part { row: row.number, code: row.code.clone(), order_id: String::new(), units: left, amount: left * price });
+                parts.push(Part {
+                    row: row.number,
+                    code: row.code.clone(),
+                    order_id: String::new(),
+                    units: left,
+                    amount: left * price,
+                });
             }
         }
         parts
@@ -91,8 +104,22 @@ mod tests {
     }
 
     fn cancellation(units: i64) -> Paper {
-        let row = Row { number: 2, code: "A".into(), description: String::new(), quantity: -units, at: 0, price_nanos: 1_000_000_000 };
-        Paper { invoice: "C1".into(), class: Class::Cancellation, customer: "1".into(), country: String::new(), at: 0, rows: vec![row] }
+        let row = Row {
+            number: 2,
+            code: "A".into(),
+            description: String::new(),
+            quantity: -units,
+            at: 0,
+            price_nanos: 1_000_000_000,
+        };
+        Paper {
+            invoice: "C1".into(),
+            class: Class::Cancellation,
+            customer: "1".into(),
+            country: String::new(),
+            at: 0,
+            rows: vec![row],
+        }
     }
 
     #[test]

@@ -5,7 +5,6 @@
 
 use std::collections::HashMap;
 use std::hash::{Hash, Hasher};
-use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -63,7 +62,7 @@ struct Lane {
 /// The data folder holds another file's replay, or a service refuses a paper; the paper is named.
 pub async fn replay(mall: &Mall, papers: Vec<Paper>, options: &Options) -> anyhow::Result<(Imported, Replayed)> {
     let journal = Journal::open(mall.context("order").context("the order service runs elsewhere")?).await?;
-    journal.claim(&fingerprint(&options.file, &papers)).await?;
+    journal.claim(&fingerprint(&papers)).await?;
     let imported = import(mall, &papers, options).await?;
     let done = journal.done().await?;
     let purchases = Arc::new(Mutex::new(Purchases::default()));
@@ -121,19 +120,25 @@ pub async fn replay(mall: &Mall, papers: Vec<Paper>, options: &Options) -> anyho
 /// Papers of one customer stay in order; those of guests need none.
 fn lane_of(paper: &Paper, lanes: usize) -> usize {
     let mut hasher = std::hash::DefaultHasher::new();
-    if paper.customer.is_empty() { paper.invoice.hash(&mut hasher) } else { paper.customer.hash(&mut hasher) }
+    if paper.customer.is_empty() {
+        paper.invoice.hash(&mut hasher)
+    } else {
+        paper.customer.hash(&mut hasher)
+    }
     (hasher.finish() % lanes as u64) as usize
 }
 
-fn fingerprint(file: &Path, papers: &[Paper]) -> String {
+/// Tells one file from another by what is in it, not by its name.
+fn fingerprint(papers: &[Paper]) -> String {
     use sha2::Digest;
     let mut digest = sha2::Sha256::new();
     for paper in papers {
         digest.update(paper.name());
-        digest.update(paper.rows.len().to_le_bytes());
+        for row in &paper.rows {
+            digest.update(format!("{} {} {} {}\n", row.code, row.quantity, row.at, row.price_nanos));
+        }
     }
-    let name = file.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    format!("{name} {}", digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect::<String>())
+    digest.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads back what earlier runs bought.
@@ -177,15 +182,23 @@ impl Lane {
         let lines: Vec<LineInput> = paper
             .rows
             .iter()
-            .map(|row| LineInput { sku_id: sku_id(&row.code), quantity: row.quantity, agreed_unit_price_nanos: Some(row.price_nanos) })
+            .map(|row| LineInput {
+                sku_id: sku_id(&row.code),
+                quantity: row.quantity,
+                agreed_unit_price_nanos: Some(row.price_nanos),
+            })
             .collect();
-        let address = Address { name: shown(&paper.customer).to_owned(), country: paper.country.clone(), ..Address::default() };
+        let address =
+            Address { name: shown(&paper.customer).to_owned(), country: paper.country.clone(), ..Address::default() };
         let quote = QuoteRequest { lines: lines.clone(), address: Some(address.clone()), ..QuoteRequest::default() };
         let client = self.order.clone();
         let quoted = again(|| {
             let (mut client, request) = (client.clone(), quote.clone());
             async move { client.quote(request).await }
-        }).await?.quote.unwrap_or_default();
+        })
+        .await?
+        .quote
+        .unwrap_or_default();
         let request = PlaceOrderRequest {
             address: Some(address),
             payment: Some(PaymentInput { method: "external".into(), ..PaymentInput::default() }),
@@ -201,9 +214,15 @@ impl Lane {
         let placed = again(|| {
             let (mut client, request) = (client.clone(), request.clone());
             async move { client.place_order(request).await }
-        }).await?.order.unwrap_or_default();
+        })
+        .await?
+        .order
+        .unwrap_or_default();
         if placed.status() == OrderStatus::PendingPayment {
-            return Err(Error::unavailable("not_paid", "the order was placed but its payment is not settled; run the replay again"));
+            return Err(Error::unavailable(
+                "not_paid",
+                "the order was placed but its payment is not settled; run the replay again",
+            ));
         }
         self.ship(&placed).await?;
         self.purchases.lock().note(&placed);
@@ -214,12 +233,18 @@ impl Lane {
         if order.status() != OrderStatus::Paid {
             return Ok(());
         }
-        let request = AdminShipOrderRequest { id: order.id.clone(), carrier: "replay".into(), tracking_number: String::new() };
+        let request = AdminShipOrderRequest {
+            id: order.id.clone(),
+            carrier: "replay".into(),
+            ..AdminShipOrderRequest::default()
+        };
         let client = self.order.clone();
         match again(|| {
             let (mut client, request) = (client.clone(), request.clone());
             async move { client.admin_ship_order(request).await }
-        }).await {
+        })
+        .await
+        {
             Ok(_) => Ok(()),
             // A repeat after an answer that was lost.
             Err(error) if error.kind == Kind::Conflict && error.code == "illegal_transition" => Ok(()),
@@ -270,12 +295,16 @@ impl Lane {
             refund_lines: refund_lines(parts),
             customer: paper.customer.clone(),
             country: paper.country.clone(),
+            if_version: None,
         };
         let client = self.order.clone();
         let order = again(|| {
             let (mut client, request) = (client.clone(), request.clone());
             async move { client.admin_refund_order(request).await }
-        }).await?.order.unwrap_or_default();
+        })
+        .await?
+        .order
+        .unwrap_or_default();
         self.purchases.lock().note(&order);
         Ok(())
     }
@@ -297,7 +326,8 @@ impl Lane {
         again(|| {
             let (mut client, request) = (client.clone(), request.clone());
             async move { client.refund_order(request).await }
-        }).await?;
+        })
+        .await?;
         let mut lines: Vec<Line> = Vec::new();
         for part in parts {
             let sku_id = sku_id(&part.code);
@@ -306,18 +336,25 @@ impl Lane {
                 None => lines.push(Line { sku_id, quantity: part.units }),
             }
         }
-        let request = ReturnRequest { id: String::new(), return_id: refund_id, lines, reason: "cancelled, no earlier purchase".into() };
+        let request = ReturnRequest {
+            id: String::new(),
+            return_id: refund_id,
+            lines,
+            reason: "cancelled, no earlier purchase".into(),
+        };
         let client = self.inventory.clone();
         again(|| {
             let (mut client, request) = (client.clone(), request.clone());
             async move { client.r#return(request).await }
-        }).await?;
+        })
+        .await?;
         Ok(())
     }
 
     async fn adjustment(&mut self, paper: &Paper) -> Result<()> {
         for row in &paper.rows {
-            let reason: String = if row.description.trim().is_empty() { "adjustment".into() } else { row.description.trim().to_owned() };
+            let reason: String =
+                if row.description.trim().is_empty() { "adjustment".into() } else { row.description.trim().to_owned() };
             let request = AdjustStockRequest {
                 sku_id: sku_id(&row.code),
                 delta: row.quantity,
@@ -327,9 +364,10 @@ impl Lane {
             };
             let client = self.inventory.clone();
             again(|| {
-            let (mut client, request) = (client.clone(), request.clone());
-            async move { client.adjust_stock(request).await }
-        }).await?;
+                let (mut client, request) = (client.clone(), request.clone());
+                async move { client.adjust_stock(request).await }
+            })
+            .await?;
         }
         Ok(())
     }
@@ -365,7 +403,13 @@ pub struct Reference {
 
 impl Reference {
     fn of(paper: &Paper, row: i64, code: &str) -> Reference {
-        Reference { invoice: paper.invoice.clone(), row, code: code.to_owned(), customer: paper.customer.clone(), country: paper.country.clone() }
+        Reference {
+            invoice: paper.invoice.clone(),
+            row,
+            code: code.to_owned(),
+            customer: paper.customer.clone(),
+            country: paper.country.clone(),
+        }
     }
 
     fn to_text(&self) -> String {

@@ -94,7 +94,8 @@ impl Books {
                 sku.lines += 1;
             }
         }
-        let customer = self.customers.entry(if e.customer.is_empty() { GUEST } else { e.customer }.to_owned()).or_default();
+        let customer =
+            self.customers.entry(if e.customer.is_empty() { GUEST } else { e.customer }.to_owned()).or_default();
         match e.class {
             Class::Sale => {
                 sku.sold += e.units;
@@ -235,7 +236,17 @@ async fn add_set_aside(mall: &Mall, books: &mut Books) -> anyhow::Result<()> {
 
 fn write_invoices(books: &Books, path: &Path) -> anyhow::Result<()> {
     let mut out = csv::Writer::from_path(path)?;
-    out.write_record(["InvoiceNo", "Class", "CustomerID", "Country", "FirstTimestamp", "Lines", "Units", "AmountGBP", "OfWhichNonProductGBP"])?;
+    out.write_record([
+        "InvoiceNo",
+        "Class",
+        "CustomerID",
+        "Country",
+        "FirstTimestamp",
+        "Lines",
+        "Units",
+        "AmountGBP",
+        "OfWhichNonProductGBP",
+    ])?;
     for ((number, class), i) in &books.invoices {
         let lines = i.lines + i.rows.len() as u64;
         out.write_record([
@@ -255,7 +266,16 @@ fn write_invoices(books: &Books, path: &Path) -> anyhow::Result<()> {
 
 fn write_skus(books: &Books, path: &Path) -> anyhow::Result<()> {
     let mut out = csv::Writer::from_path(path)?;
-    out.write_record(["StockCode", "Lines", "UnitsSold", "UnitsReturned", "UnitsStockAdjusted", "NetUnits", "SalesGBP", "RefundsGBP"])?;
+    out.write_record([
+        "StockCode",
+        "Lines",
+        "UnitsSold",
+        "UnitsReturned",
+        "UnitsStockAdjusted",
+        "NetUnits",
+        "SalesGBP",
+        "RefundsGBP",
+    ])?;
     for (code, s) in &books.skus {
         out.write_record([
             code.as_str(),

@@ -12,7 +12,8 @@ pub const FIRST_DAY_MICROS: i64 = 1_259_625_600_000_000;
 /// Billionths of a pound in a penny.
 pub const NANOS_PER_PENNY: i64 = 10_000_000;
 
-const COLUMNS: [&str; 8] = ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"];
+const COLUMNS: [&str; 8] =
+    ["InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"];
 
 /// What a row is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -90,14 +91,20 @@ pub fn read(path: &Path) -> anyhow::Result<Vec<Paper>> {
     let input: Box<dyn Read> = if gzip { Box::new(flate2::read::GzDecoder::new(file)) } else { Box::new(file) };
     let mut reader = csv::ReaderBuilder::new().from_reader(input);
     let header = reader.headers().context("the file has no header")?;
-    ensure!(header.iter().eq(COLUMNS), "{} is no Online Retail file: the header must be {}", path.display(), COLUMNS.join(","));
+    ensure!(
+        header.iter().eq(COLUMNS),
+        "{} is no Online Retail file: the header must be {}",
+        path.display(),
+        COLUMNS.join(",")
+    );
     let mut papers: Vec<Paper> = Vec::new();
     let mut known: BTreeMap<(String, Class), usize> = BTreeMap::new();
     let mut record = csv::StringRecord::new();
     let mut number = 1;
     while reader.read_record(&mut record).with_context(|| format!("after line {number}"))? {
         number += 1;
-        let (invoice, class, customer, country, row) = parse(&record, number).with_context(|| format!("row {number} of {}", path.display()))?;
+        let (invoice, class, customer, country, row) =
+            parse(&record, number).with_context(|| format!("row {number} of {}", path.display()))?;
         let slot = *known.entry((invoice.clone(), class)).or_insert_with(|| {
             papers.push(Paper { invoice, class, customer, country, at: row.at, rows: Vec::new() });
             papers.len() - 1
@@ -118,7 +125,9 @@ fn parse(record: &csv::StringRecord, number: i64) -> anyhow::Result<(String, Cla
     let class = Class::of(invoice, price_nanos);
     match class {
         Class::Sale if quantity < 0 || price_nanos < 0 => bail!("a sale needs a positive quantity and price"),
-        Class::Cancellation if quantity > 0 || price_nanos < 0 => bail!("a cancellation needs a negative quantity and a price"),
+        Class::Cancellation if quantity > 0 || price_nanos < 0 => {
+            bail!("a cancellation needs a negative quantity and a price")
+        }
         _ => {}
     }
     let row = Row {

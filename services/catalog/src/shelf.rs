@@ -258,8 +258,11 @@ impl Shelf {
             inner.next_round.get_or_insert_with(|| Round { ids: BTreeSet::new(), sender: watch::Sender::new(None) });
         round.ids.extend(ids.iter().cloned());
         let receiver = round.sender.subscribe();
-        if !inner.loading {
-            inner.loading = true;
+        let start = !inner.loading;
+        inner.loading = true;
+        // A runtime that is ending drops what is spawned on the spot, and the loader's end takes the lock.
+        drop(inner);
+        if start {
             tokio::spawn(load_rounds(Loading { shared: self.shared.clone(), armed: true }));
         }
         receiver

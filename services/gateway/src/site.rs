@@ -1,5 +1,6 @@
 //! The HTTP application: the REST edge, and the few paths that are not REST.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -15,6 +16,7 @@ use mallard_gateway_core::{Edge, docs, openapi, problem};
 use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
 use mallard_rpc::ServiceChannel;
 use mallard_runtime::Context;
+use mallard_types::Error;
 
 use crate::keys;
 use crate::revocations::Revocations;
@@ -44,7 +46,38 @@ pub fn router(ctx: Context, edge: Arc<Edge>, revocations: Arc<Revocations>) -> R
     for path in docs::PATHS {
         router = router.route(path, get(move || async move { docs::file(path).unwrap_or_default() }));
     }
-    router.with_state(site).fallback(move |request: Request| Arc::clone(&edge).handle(request))
+    router
+        .method_not_allowed_fallback(|request: Request| async move { refuse_verb(&request) })
+        .layer(axum::middleware::from_fn(name_request))
+        .with_state(site)
+        .fallback(move |request: Request| Arc::clone(&edge).handle(request))
+}
+
+/// Refuses a verb on a path that only reads, in the form of every other refusal.
+fn refuse_verb(request: &Request) -> Response {
+    let error = Error::invalid("method_not_allowed", format!("{} is not possible here, only GET", request.method()))
+        .details(serde_json::json!({ "allow": "GET,HEAD" }));
+    let id = request_id(request.headers()).unwrap_or_default();
+    let reply = problem::reply(&error, &id);
+    let mut response = page(reply.status, JSON, reply.body);
+    response.headers_mut().extend(reply.headers);
+    response
+}
+
+/// Gives the answers beside REST the id of their request, too.
+async fn name_request(mut request: Request, next: axum::middleware::Next) -> Response {
+    static NEXT: AtomicU64 = AtomicU64::new(1);
+    let id =
+        request_id(request.headers()).unwrap_or_else(|| format!("req_ops_{}", NEXT.fetch_add(1, Ordering::Relaxed)));
+    let value = HeaderValue::from_str(&id).ok();
+    if let Some(value) = &value {
+        request.headers_mut().insert(REQUEST_ID, value.clone());
+    }
+    let mut response = next.run(request).await;
+    if let Some(value) = value {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    response
 }
 
 fn page(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Response {

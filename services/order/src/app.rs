@@ -21,6 +21,9 @@ use crate::domain::{Event, EventKind, Order, Refusal, Status};
 use crate::peers::{Basket, Peers, Quote, WantedLine};
 use crate::{convert, error, store};
 
+/// How often a decision is taken again when the order moved under it.
+const MOVED_TRIES_MAX: u32 = 5;
+
 /// The service behind its RPCs, flows and event handlers.
 pub struct App {
     pub(crate) context: Context,
@@ -49,7 +52,8 @@ impl App {
         let user_id = if caller.is_system() { String::new() } else { caller.require_user()?.to_owned() };
         let lines = if lines.is_empty() { self.peers.cart_lines(&user_id).await?.0 } else { lines };
         place::check_lines(&lines, &caller)?;
-        let address = if address_id.is_empty() { basket.address.clone() } else { Some(self.peers.address(address_id).await?) };
+        let address =
+            if address_id.is_empty() { basket.address.clone() } else { Some(self.peers.address(address_id).await?) };
         self.peers.quote(&Basket { lines, user_id, address, ..basket }).await
     }
 
@@ -81,12 +85,24 @@ impl App {
     /// Lists the caller's orders, newest first.
     pub async fn list(&self, status: &str, limit: i32, cursor: &str, count: bool) -> Result<Page> {
         let caller = mallard_rpc::current().caller;
-        let filter = store::Filter { user_id: Some(caller.require_user()?.to_owned()), status: parse_status(status)?, number: None };
+        let filter = store::Filter {
+            user_id: Some(caller.require_user()?.to_owned()),
+            status: parse_status(status)?,
+            number: None,
+        };
         self.page(filter, limit, cursor, count).await
     }
 
     /// Lists everybody's orders, newest first.
-    pub async fn admin_list(&self, status: &str, user_id: &str, number: &str, limit: i32, cursor: &str, count: bool) -> Result<Page> {
+    pub async fn admin_list(
+        &self,
+        status: &str,
+        user_id: &str,
+        number: &str,
+        limit: i32,
+        cursor: &str,
+        count: bool,
+    ) -> Result<Page> {
         require_operator()?;
         let filled = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let filter = store::Filter { user_id: filled(user_id), status: parse_status(status)?, number: filled(number) };
@@ -99,7 +115,8 @@ impl App {
         let mut orders = store::list(&self.db, &filter, before.as_deref(), limit + 1).await?;
         let more = orders.len() > limit;
         orders.truncate(limit);
-        let next_cursor = if more { orders.last().map(|o| page::encode_cursor(&[&o.id])).unwrap_or_default() } else { String::new() };
+        let next_cursor =
+            if more { orders.last().map(|o| page::encode_cursor(&[&o.id])).unwrap_or_default() } else { String::new() };
         let count = if count { Some(store::count(&self.db, &filter).await?) } else { None };
         Ok(Page { orders, next_cursor, count })
     }
@@ -111,31 +128,58 @@ impl App {
     }
 
     /// Loads an order, takes a decision, saves it with its event, in one transaction with whatever `then` adds.
-    pub(crate) async fn decide<D, T>(self: &Arc<Self>, name: &'static str, id: &str, decide: D, then: T) -> Result<Order>
+    pub(crate) async fn decide<D, T>(
+        self: &Arc<Self>,
+        name: &'static str,
+        id: &str,
+        decide: D,
+        then: T,
+    ) -> Result<Order>
     where
         D: Fn(&Order) -> Result<EventKind> + Send + Sync + 'static,
         T: AsyncThen,
     {
         let (app, id, by, at) = (self.clone(), id.to_owned(), actor(), self.context.now());
-        let (decide, then) = (Arc::new(decide), Arc::new(then));
-        self.db
-            .tx(name, move |tx: Tx| {
-                let (app, id, by, decide, then) = (app.clone(), id.clone(), by.clone(), decide.clone(), then.clone());
-                async move {
-                    let order = store::load(&tx, &id).await?;
-                    let order = app.append(&tx, &order, decide(&order)?, at, &by).await?;
-                    then.run(&tx, &order).await?;
-                    Ok(order)
-                }
-            })
-            .await
+        let shared = Arc::new((app, id, by, decide, then));
+        for _ in 1..MOVED_TRIES_MAX {
+            match Self::decide_once(&self.db, name, at, shared.clone()).await {
+                // Somebody else was faster; the decision is taken again on what they left.
+                Err(error) if error.code == place::ORDER_MOVED => {}
+                decided => return decided,
+            }
+        }
+        Self::decide_once(&self.db, name, at, shared).await
+    }
+
+    async fn decide_once<D, T>(
+        db: &Db,
+        name: &'static str,
+        at: Micros,
+        shared: Arc<(Arc<App>, String, String, D, T)>,
+    ) -> Result<Order>
+    where
+        D: Fn(&Order) -> Result<EventKind> + Send + Sync + 'static,
+        T: AsyncThen,
+    {
+        db.tx(name, move |tx: Tx| {
+            let shared = shared.clone();
+            async move {
+                let (app, id, by, decide, then) = &*shared;
+                let order = store::load(&tx, id).await?;
+                let order = app.append(&tx, &order, decide(&order)?, at, by).await?;
+                then.run(&tx, &order).await?;
+                Ok(order)
+            }
+        })
+        .await
     }
 
     /// Saves one decision inside a transaction and publishes it.
     pub(crate) async fn append(&self, tx: &Tx, order: &Order, kind: EventKind, at: Micros, by: &str) -> Result<Order> {
         let (next, event) = order.then(kind, at, by);
         if !store::save(tx, &next, &event, &self.context.id("evt")).await? {
-            return Err(Error::conflict("order_moved", "the order changed at the same moment; try again"));
+            let moved = Error::unavailable(place::ORDER_MOVED, "the order changed at the same moment; try again");
+            return Err(moved.retry_after_ms(100));
         }
         self.publish(tx, &next, &event).await?;
         Ok(next)

@@ -94,9 +94,15 @@ pub async fn run(app: &Arc<App>) -> Result<Vec<Check>> {
         }
     }
     for flow in app.engine.list(true, SHOWN_MAX).await? {
-        faults.entry("order.flows_not_stuck").or_default().push(format!("{} {}: {}", flow.key, flow.name, flow.last_error.unwrap_or_default()));
+        faults.entry("order.flows_not_stuck").or_default().push(format!(
+            "{} {}: {}",
+            flow.key,
+            flow.name,
+            flow.last_error.unwrap_or_default()
+        ));
     }
-    let mut checks: Vec<_> = NAMES.into_iter().map(|name| report(name, faults.get(name).map_or(&[], Vec::as_slice), seen)).collect();
+    let mut checks: Vec<_> =
+        NAMES.into_iter().map(|name| report(name, faults.get(name).map_or(&[], Vec::as_slice), seen)).collect();
     checks.extend(app.context.check_events().await?);
     Ok(checks)
 }
@@ -129,7 +135,10 @@ async fn scan_moneys(app: &Arc<App>) -> Result<HashMap<String, Moneys>> {
             let money = moneys.entry(payment.order_id.clone()).or_default();
             money.captured += captured;
             money.refunded += payment.refunded.as_ref().map_or(0, |m| m.amount);
-            if matches!(payment.status(), PaymentStatus::Captured | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded) {
+            if matches!(
+                payment.status(),
+                PaymentStatus::Captured | PaymentStatus::PartiallyRefunded | PaymentStatus::Refunded
+            ) {
                 money.captures += 1;
             }
         }
@@ -148,7 +157,10 @@ async fn faults_of(app: &Arc<App>, orders: &[Order], moneys: &HashMap<String, Mo
         let stream: Vec<_> = store::events(&app.db, &order.id).await?.into_iter().map(|(_, event)| event).collect();
         let ordered = stream.windows(2).all(|w| w[0].at <= w[1].at);
         if !ordered || crate::domain::Order::fold(&stream).as_ref() != Some(order) {
-            fault("order.stream_folds_to_row", format!("{} version {} with {} events", order.id, order.version, stream.len()));
+            fault(
+                "order.stream_folds_to_row",
+                format!("{} version {} with {} events", order.id, order.version, stream.len()),
+            );
         }
         let hold = reservations.get(&order.id).copied();
         if let Some(text) = stock_fault(order, hold) {
@@ -174,7 +186,9 @@ fn stock_fault(order: &Order, hold: Option<ReservationState>) -> Option<String> 
         Status::Refunding | Status::Refunded => hold != Some(S::Held),
         _ => hold == Some(S::Confirmed),
     };
-    (!fine).then(|| format!("is {} but its stock is {}", order.status.as_str(), hold.map_or("not held", |h| h.as_str_name())))
+    (!fine).then(|| {
+        format!("is {} but its stock is {}", order.status.as_str(), hold.map_or("not held", |h| h.as_str_name()))
+    })
 }
 
 fn money_fault(order: &Order, money: Moneys) -> Option<String> {
@@ -199,6 +213,10 @@ fn money_fault(order: &Order, money: Moneys) -> Option<String> {
 async fn reservations(app: &Arc<App>, orders: &[Order]) -> Result<HashMap<String, ReservationState>> {
     let mut client: InventoryServiceClient<ServiceChannel> = app.context.client();
     let ids = orders.iter().map(|order| order.id.clone()).collect();
-    let answer = client.batch_get_reservations(BatchGetReservationsRequest { ids }).await.map_err(mallard_rpc::error)?.into_inner();
+    let answer = client
+        .batch_get_reservations(BatchGetReservationsRequest { ids })
+        .await
+        .map_err(mallard_rpc::error)?
+        .into_inner();
     Ok(answer.reservations.into_iter().map(|r| (r.id.clone(), r.state())).collect())
 }

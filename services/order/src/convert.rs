@@ -33,12 +33,18 @@ pub fn order_to_proto(order: &Order) -> pb::Order {
         cancel_reason: order.cancel_reason.clone(),
         reference: order.reference.clone(),
         customer: order.customer.clone(),
+        refunding: Some(order.refunding.into()),
+        before_refund: String::new(),
     }
 }
 
 /// Makes the message of a row: as the public one, with the deadline always in it.
 pub fn order_to_row(order: &Order) -> pb::Order {
-    pb::Order { expires_at: Some(Timestamp::from_micros(order.expires_at)), ..order_to_proto(order) }
+    pb::Order {
+        expires_at: Some(Timestamp::from_micros(order.expires_at)),
+        before_refund: order.before_refund.map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        ..order_to_proto(order)
+    }
 }
 
 /// Reads an order back.
@@ -56,6 +62,8 @@ pub fn order_from_proto(order: pb::Order) -> Result<Order> {
         tax: money(order.tax)?,
         total: money(order.total)?,
         refunded: money(order.refunded)?,
+        refunding: money(order.refunding)?,
+        before_refund: Status::parse(&order.before_refund),
         address: order.address.map(address_from_proto),
         note: order.note,
         expires_at: order.expires_at.map_or(0, |t| t.micros()),
@@ -75,7 +83,11 @@ pub fn order_from_proto(order: pb::Order) -> Result<Order> {
 /// Makes the public message of an event.
 pub fn event_to_proto(id: &str, event: &Event) -> pb::OrderEvent {
     let data = match &event.kind {
-        EventKind::Placed(order) => pb::OrderEventData { total: Some(order.total.into()), order: Some(order_to_row(order)), ..Default::default() },
+        EventKind::Placed(order) => pb::OrderEventData {
+            total: Some(order.total.into()),
+            order: Some(order_to_row(order)),
+            ..Default::default()
+        },
         EventKind::Paid { payment_id, amount } => {
             pb::OrderEventData { payment_id: payment_id.clone(), amount: Some((*amount).into()), ..Default::default() }
         }
@@ -83,12 +95,23 @@ pub fn event_to_proto(id: &str, event: &Event) -> pb::OrderEvent {
             pb::OrderEventData { payment_id: payment_id.clone(), reason: reason.clone(), ..Default::default() }
         }
         EventKind::Cancelled { reason } => pb::OrderEventData { reason: reason.clone(), ..Default::default() },
-        EventKind::AddressChanged { address } => pb::OrderEventData { address: Some(address_to_proto(address)), ..Default::default() },
-        EventKind::Shipped { carrier, tracking_number } => {
-            pb::OrderEventData { carrier: carrier.clone(), tracking_number: tracking_number.clone(), ..Default::default() }
+        EventKind::AddressChanged { address } => {
+            pb::OrderEventData { address: Some(address_to_proto(address)), ..Default::default() }
         }
+        EventKind::Shipped { carrier, tracking_number } => pb::OrderEventData {
+            carrier: carrier.clone(),
+            tracking_number: tracking_number.clone(),
+            ..Default::default()
+        },
         EventKind::Delivered => pb::OrderEventData::default(),
         EventKind::RefundRequested { refund_id, amount, reason, units } => pb::OrderEventData {
+            refund_id: refund_id.clone(),
+            amount: Some((*amount).into()),
+            reason: reason.clone(),
+            lines: units.iter().map(units_to_proto).collect(),
+            ..Default::default()
+        },
+        EventKind::RefundRefused { refund_id, amount, reason, units } => pb::OrderEventData {
             refund_id: refund_id.clone(),
             amount: Some((*amount).into()),
             reason: reason.clone(),
@@ -114,14 +137,24 @@ pub fn event_to_proto(id: &str, event: &Event) -> pb::OrderEvent {
 /// `corrupt_order` for an unknown kind or a missing part.
 pub fn event_from_row(version: i64, kind: &str, at: i64, by: String, data: pb::OrderEventData) -> Result<Event> {
     let kind = match kind {
-        "placed" => EventKind::Placed(Box::new(order_from_proto(data.order.ok_or_else(|| corrupt("placed event without order"))?)?)),
+        "placed" => EventKind::Placed(Box::new(order_from_proto(
+            data.order.ok_or_else(|| corrupt("placed event without order"))?,
+        )?)),
         "paid" => EventKind::Paid { payment_id: data.payment_id, amount: money(data.amount)? },
         "payment_failed" => EventKind::PaymentFailed { payment_id: data.payment_id, reason: data.reason },
         "cancelled" => EventKind::Cancelled { reason: data.reason },
-        "address_changed" => EventKind::AddressChanged { address: data.address.map(address_from_proto).unwrap_or_default() },
+        "address_changed" => {
+            EventKind::AddressChanged { address: data.address.map(address_from_proto).unwrap_or_default() }
+        }
         "shipped" => EventKind::Shipped { carrier: data.carrier, tracking_number: data.tracking_number },
         "delivered" => EventKind::Delivered,
         "refund_requested" => EventKind::RefundRequested {
+            refund_id: data.refund_id,
+            amount: money(data.amount)?,
+            reason: data.reason,
+            units: data.lines.into_iter().map(|line| Units { sku_id: line.sku_id, quantity: line.quantity }).collect(),
+        },
+        "refund_refused" => EventKind::RefundRefused {
             refund_id: data.refund_id,
             amount: money(data.amount)?,
             reason: data.reason,

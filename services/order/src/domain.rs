@@ -91,10 +91,14 @@ pub struct Order {
     pub tax: Money,
     pub total: Money,
     pub refunded: Money,
+    /// Asked back but not yet given back.
+    pub refunding: Money,
     pub address: Option<Address>,
     pub note: String,
     pub payment_id: String,
     pub cancel_reason: String,
+    /// Status to go back to when a refund of everything is refused.
+    pub before_refund: Option<Status>,
     /// Paper the order comes from (import).
     pub reference: String,
     /// Customer's number on that paper.
@@ -177,7 +181,13 @@ impl Order {
     ///
     /// # Errors
     /// The order is not paid, the amount is not positive or more than is left, or more units come back than are out.
-    pub fn request_refund(&self, refund_id: &str, amount: Option<Money>, units: Option<&[Units]>, reason: &str) -> Result<EventKind, Refusal> {
+    pub fn request_refund(
+        &self,
+        refund_id: &str,
+        amount: Option<Money>,
+        units: Option<&[Units]>,
+        reason: &str,
+    ) -> Result<EventKind, Refusal> {
         self.only_from(&PAID_STATUSES, "refund")?;
         let refundable = self.refundable();
         let amount = amount.unwrap_or(refundable);
@@ -188,13 +198,18 @@ impl Order {
             return Err(Refusal::RefundExceedsPaid { refundable });
         }
         if amount.amount == 0 && self.total.amount != 0 {
-            return Err(if refundable.amount == 0 { Refusal::RefundExceedsPaid { refundable } } else { Refusal::BadAmount });
+            return Err(if refundable.amount == 0 {
+                Refusal::RefundExceedsPaid { refundable }
+            } else {
+                Refusal::BadAmount
+            });
         }
         let units = if let Some(units) = units {
             for wanted in units {
                 let returnable = self.returnable(&wanted.sku_id);
-                let asked: i64 = units.iter().filter(|u| u.sku_id == wanted.sku_id).map(|u| u.quantity).sum();
-                if wanted.quantity < 1 || asked > returnable {
+                let asked: i128 =
+                    units.iter().filter(|u| u.sku_id == wanted.sku_id).map(|u| i128::from(u.quantity)).sum();
+                if wanted.quantity < 1 || asked > i128::from(returnable) {
                     return Err(Refusal::ReturnExceedsSold { sku_id: wanted.sku_id.clone(), returnable });
                 }
             }
@@ -215,8 +230,10 @@ impl Order {
         if !self.is_paid() {
             return Err(self.illegal("refund"));
         }
-        if self.refundable().amount < amount.amount || amount.currency != self.total.currency {
-            return Err(Refusal::RefundExceedsPaid { refundable: self.refundable() });
+        // What others have asked for does not count here: this money has gone back already.
+        let left = Money::new(self.total.amount - self.refunded.amount, self.total.currency);
+        if left.amount < amount.amount || amount.currency != self.total.currency {
+            return Err(Refusal::RefundExceedsPaid { refundable: left });
         }
         Ok(EventKind::Refunded { refund_id: refund_id.into(), amount })
     }
@@ -226,11 +243,23 @@ impl Order {
         self.lines.iter().filter(|line| line.sku_id == sku_id).map(|line| line.quantity - line.returned).sum()
     }
 
+    /// Every unit that was ordered, per SKU in order of the lines.
+    pub fn units(&self) -> Vec<Units> {
+        self.count_units(|line| line.quantity)
+    }
+
     /// Every unit that has not come back, per SKU in order of the lines.
     pub fn units_out(&self) -> Vec<Units> {
+        self.count_units(|line| line.quantity - line.returned)
+    }
+
+    fn count_units(&self, of: impl Fn(&Line) -> i64) -> Vec<Units> {
         let mut units: Vec<Units> = Vec::new();
-        for line in self.lines.iter().filter(|line| line.quantity > line.returned) {
-            let quantity = line.quantity - line.returned;
+        for line in &self.lines {
+            let quantity = of(line);
+            if quantity == 0 {
+                continue;
+            }
             match units.iter_mut().find(|u| u.sku_id == line.sku_id) {
                 Some(known) => known.quantity += quantity,
                 None => units.push(Units { sku_id: line.sku_id.clone(), quantity }),
@@ -239,9 +268,31 @@ impl Order {
         units
     }
 
-    /// What can still be given back.
+    /// Takes a promise of money back that the payment refused for good; its units count as out again.
+    ///
+    /// # Errors
+    /// The order was never paid.
+    pub fn refuse_refund(
+        &self,
+        refund_id: &str,
+        amount: Money,
+        units: &[Units],
+        reason: &str,
+    ) -> Result<EventKind, Refusal> {
+        if !self.is_paid() {
+            return Err(self.illegal("refund"));
+        }
+        Ok(EventKind::RefundRefused {
+            refund_id: refund_id.into(),
+            amount,
+            reason: reason.into(),
+            units: units.to_vec(),
+        })
+    }
+
+    /// What can still be asked back.
     pub fn refundable(&self) -> Money {
-        Money::new(self.total.amount - self.refunded.amount, self.total.currency)
+        Money::new((self.total.amount - self.refunded.amount - self.refunding.amount).max(0), self.total.currency)
     }
 
     /// Tells whether the order was paid at some time.
@@ -274,8 +325,10 @@ impl Order {
             EventKind::Delivered => self.status = Status::Delivered,
             EventKind::RefundRequested { amount, units, .. } => {
                 if amount.amount == self.refundable().amount {
+                    self.before_refund = Some(self.status);
                     self.status = Status::Refunding;
                 }
+                self.refunding.amount += amount.amount;
                 for Units { sku_id, quantity } in units {
                     let mut rest = *quantity;
                     for line in self.lines.iter_mut().filter(|line| line.sku_id == *sku_id) {
@@ -285,7 +338,22 @@ impl Order {
                     }
                 }
             }
+            EventKind::RefundRefused { amount, units, .. } => {
+                self.refunding.amount = (self.refunding.amount - amount.amount).max(0);
+                if let (Status::Refunding, Some(before)) = (self.status, self.before_refund.take()) {
+                    self.status = before;
+                }
+                for Units { sku_id, quantity } in units {
+                    let mut rest = *quantity;
+                    for line in self.lines.iter_mut().filter(|line| line.sku_id == *sku_id) {
+                        let out = rest.min(line.returned);
+                        line.returned -= out;
+                        rest -= out;
+                    }
+                }
+            }
             EventKind::Refunded { amount, .. } => {
+                self.refunding.amount = (self.refunding.amount - amount.amount).max(0);
                 self.refunded.amount += amount.amount;
                 if self.refunded.amount == self.total.amount {
                     self.status = Status::Refunded;
@@ -339,7 +407,8 @@ impl Order {
     }
 }
 
-const PAID_STATUSES: [Status; 5] = [Status::Paid, Status::PartiallyShipped, Status::Shipped, Status::Delivered, Status::Completed];
+const PAID_STATUSES: [Status; 5] =
+    [Status::Paid, Status::PartiallyShipped, Status::Shipped, Status::Delivered, Status::Completed];
 
 /// Shoppers' limits at the store surface.
 pub const LINES_MAX_STORE: usize = 100;

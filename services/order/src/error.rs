@@ -22,9 +22,12 @@ pub fn address_required() -> Error {
 
 /// The total differs from the one the shopper saw.
 pub fn price_changed(expected: Money, quote: serde_json::Value) -> Error {
-    Error::conflict("price_changed", format!("the total is no longer {expected}; look at the new quote and send its total"))
-        .param("expected_total")
-        .details(json!({ "quote": quote }))
+    Error::conflict(
+        "price_changed",
+        format!("the total is no longer {expected}; look at the new quote and send its total"),
+    )
+    .param("expected_total")
+    .details(json!({ "quote": quote }))
 }
 
 /// This very cart has been ordered already.
@@ -40,18 +43,21 @@ pub fn idempotency_conflict() -> Error {
 
 /// The key is missing.
 pub fn idempotency_key_required() -> Error {
-    Error::invalid("idempotency_key_required", "send an Idempotency-Key header of 1 to 255 characters").param("Idempotency-Key")
+    Error::invalid("idempotency_key_required", "send an Idempotency-Key header of 1 to 255 characters")
+        .param("Idempotency-Key")
 }
 
 /// The version sent is not the present one.
 pub fn version_mismatch(present: i64) -> Error {
-    Error::precondition("version_mismatch", "the order has changed; read it again").details(json!({ "version": present }))
+    Error::precondition("version_mismatch", "the order has changed; read it again")
+        .details(json!({ "version": present }))
 }
 
 /// The card was declined, or another definite no of the payment.
 pub fn payment_failed(code: &str, message: &str, order_id: &str, payment_id: &str) -> Error {
     let code = if code.is_empty() { "payment_failed".to_owned() } else { code.to_owned() };
-    let message = if message.is_empty() { "the payment was declined; try another card".to_owned() } else { message.to_owned() };
+    let message =
+        if message.is_empty() { "the payment was declined; try another card".to_owned() } else { message.to_owned() };
     Error::payment_failed(code, message).details(json!({ "order_id": order_id, "payment_id": payment_id }))
 }
 
@@ -62,12 +68,18 @@ impl From<Refusal> for Error {
                 Error::conflict("illegal_transition", format!("you cannot {verb} an order that is {}", from.as_str()))
                     .details(json!({ "status": from.as_str() }))
             }
-            Refusal::RefundExceedsPaid { refundable } => {
-                Error::refused("refund_exceeds_captured", format!("at most {refundable} can still be given back"))
+            Refusal::RefundExceedsPaid { refundable } => Error::refused(
+                "refund_exceeds_captured",
+                format!("at most {refundable} can still be given back"),
+            )
+            .param("amount")
+            .details(
+                json!({ "refundable": { "amount": refundable.amount, "currency": refundable.currency.as_str() } }),
+            ),
+            Refusal::BadAmount => {
+                Error::invalid("amount_invalid", "the amount must be positive and in the order's currency")
                     .param("amount")
-                    .details(json!({ "refundable": { "amount": refundable.amount, "currency": refundable.currency.as_str() } }))
             }
-            Refusal::BadAmount => Error::invalid("amount_invalid", "the amount must be positive and in the order's currency").param("amount"),
             Refusal::ReturnExceedsSold { sku_id, returnable } => {
                 Error::refused("return_exceeds_sold", format!("at most {returnable} of {sku_id} can still come back"))
                     .param("lines")

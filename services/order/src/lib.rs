@@ -36,8 +36,11 @@ async fn start(context: Context) -> anyhow::Result<Parts> {
     let engine = context.flows();
     engine.register(flows::Checkout::new(app.clone()));
     engine.register(flows::Refund::new(app.clone()));
-    let mut parts = Parts::new(tonic::service::Routes::new(OrderServiceServer::new(rpc::Rpc::new(app.clone())).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX)));
+    let mut parts = Parts::new(tonic::service::Routes::new(
+        OrderServiceServer::new(rpc::Rpc::new(app.clone())).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX),
+    ));
     parts.flows = true;
-    parts.subscriptions = vec![Subscription::new(&["payment.refunded.v1"], Arc::new(events::PaymentRefundedHandler::new(app)))];
+    parts.subscriptions =
+        vec![Subscription::new(&["payment.refunded.v1"], Arc::new(events::PaymentRefundedHandler::new(app)))];
     Ok(parts)
 }

@@ -58,7 +58,10 @@ pub enum Outcome {
     Pending,
     /// The provider has not given a final answer.
     Unknown,
-    Failed { code: String, message: String },
+    Failed {
+        code: String,
+        message: String,
+    },
 }
 
 /// A payment as its service tells it.
@@ -69,6 +72,16 @@ pub struct Payment {
     pub outcome: Outcome,
     /// The payment as the shopper sees it.
     pub message: pay::Payment,
+}
+
+/// What became of a refund.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefundAnswer {
+    Done,
+    /// The provider refused for good.
+    Failed,
+    /// The provider has not answered for good.
+    Unknown,
 }
 
 /// A payment to start.
@@ -107,7 +120,13 @@ impl Peers {
 
     /// Reads a user's cart: its lines and what names this state of it.
     pub async fn cart_lines(&self, user_id: &str) -> Result<(Vec<WantedLine>, Option<String>)> {
-        let answer = self.cart.clone().get_lines(GetLinesRequest { user_id: user_id.into() }).await.map_err(mallard_rpc::error)?.into_inner();
+        let answer = self
+            .cart
+            .clone()
+            .get_lines(GetLinesRequest { user_id: user_id.into() })
+            .await
+            .map_err(mallard_rpc::error)?
+            .into_inner();
         let cart_ref = (!answer.cart_id.is_empty()).then(|| format!("{}:{}", answer.cart_id, answer.version));
         let lines = answer
             .lines
@@ -127,7 +146,13 @@ impl Peers {
 
     /// Reads an address of the caller's book.
     pub async fn address(&self, id: &str) -> Result<Address> {
-        let answer = self.identity.clone().get_address(GetAddressRequest { id: id.into() }).await.map_err(mallard_rpc::error)?.into_inner();
+        let answer = self
+            .identity
+            .clone()
+            .get_address(GetAddressRequest { id: id.into() })
+            .await
+            .map_err(mallard_rpc::error)?
+            .into_inner();
         let found = answer.address.unwrap_or_default();
         Ok(convert::address_from_proto(PbAddress {
             name: found.name,
@@ -159,7 +184,8 @@ impl Peers {
             user_id: basket.user_id.clone(),
         };
         let answer = self.promotion.clone().quote(request).await.map_err(mallard_rpc::error)?.into_inner();
-        let message = answer.quote.ok_or_else(|| Error::internal("bad_answer", "promotion answered without a quote"))?;
+        let message =
+            answer.quote.ok_or_else(|| Error::internal("bad_answer", "promotion answered without a quote"))?;
         Ok(Quote {
             subtotal: convert::money(message.subtotal.clone())?,
             discount: convert::money(message.discount.clone())?,
@@ -172,14 +198,21 @@ impl Peers {
 
     /// Holds stock for an order: all of it or none.
     pub async fn reserve(&self, order_id: &str, units: &[Units], expires_at: Micros) -> Result<()> {
-        let request = stock::ReserveRequest { id: order_id.into(), lines: stock_lines(units), expires_at_micros: expires_at };
+        let request =
+            stock::ReserveRequest { id: order_id.into(), lines: stock_lines(units), expires_at_micros: expires_at };
         self.inventory.clone().reserve(request).await.map_err(mallard_rpc::error)?;
         Ok(())
     }
 
     /// Turns held units into sold ones. False when the hold has ended.
     pub async fn confirm(&self, order_id: &str) -> Result<bool> {
-        match self.inventory.clone().confirm(stock::ConfirmRequest { id: order_id.into() }).await.map_err(mallard_rpc::error) {
+        match self
+            .inventory
+            .clone()
+            .confirm(stock::ConfirmRequest { id: order_id.into() })
+            .await
+            .map_err(mallard_rpc::error)
+        {
             Ok(_) => Ok(true),
             Err(error) if error.kind == Kind::Conflict && error.code == "reservation_released" => Ok(false),
             Err(error) => Err(error),
@@ -188,14 +221,22 @@ impl Peers {
 
     /// Gives held units back.
     pub async fn release(&self, order_id: &str) -> Result<()> {
-        self.inventory.clone().release(stock::ReleaseRequest { id: order_id.into() }).await.map_err(mallard_rpc::error)?;
+        self.inventory
+            .clone()
+            .release(stock::ReleaseRequest { id: order_id.into() })
+            .await
+            .map_err(mallard_rpc::error)?;
         Ok(())
     }
 
     /// Puts sold units back on hand.
     pub async fn return_units(&self, order_id: &str, return_id: &str, units: &[Units], reason: &str) -> Result<()> {
-        let request =
-            stock::ReturnRequest { id: order_id.into(), return_id: return_id.into(), lines: stock_lines(units), reason: reason.into() };
+        let request = stock::ReturnRequest {
+            id: order_id.into(),
+            return_id: return_id.into(),
+            lines: stock_lines(units),
+            reason: reason.into(),
+        };
         self.inventory.clone().r#return(request).await.map_err(mallard_rpc::error)?;
         Ok(())
     }
@@ -218,7 +259,10 @@ impl Peers {
             rounding_nanos: charge.rounding_nanos,
         };
         let answer = self.payment.clone().start_payment(request).await.map_err(mallard_rpc::error)?.into_inner();
-        payment(answer.payment.ok_or_else(|| Error::internal("bad_answer", "payment answered without a payment"))?, false)
+        payment(
+            answer.payment.ok_or_else(|| Error::internal("bad_answer", "payment answered without a payment"))?,
+            false,
+        )
     }
 
     /// Asks what became of an order's payments.
@@ -234,10 +278,14 @@ impl Peers {
         Ok(!self.payment.clone().close_order_payments(request).await.map_err(mallard_rpc::error)?.into_inner().unknown)
     }
 
-    /// Gives money back. False while the provider has not answered for good.
-    pub async fn refund(&self, request: pay::RefundOrderRequest) -> Result<bool> {
+    /// Gives money back.
+    pub async fn refund(&self, request: pay::RefundOrderRequest) -> Result<RefundAnswer> {
         let answer = self.payment.clone().refund_order(request).await.map_err(mallard_rpc::error)?.into_inner();
-        Ok(answer.refund.is_some_and(|refund| refund.status() == pay::RefundStatus::Succeeded))
+        Ok(match answer.refund.map(|refund| refund.status()) {
+            Some(pay::RefundStatus::Succeeded) => RefundAnswer::Done,
+            Some(pay::RefundStatus::Failed) => RefundAnswer::Failed,
+            Some(pay::RefundStatus::Pending) | None => RefundAnswer::Unknown,
+        })
     }
 }
 
@@ -248,7 +296,8 @@ pub fn lines_of(quote: &promo::Quote, mut line_id: impl FnMut() -> String) -> Re
         .iter()
         .map(|line| {
             let unit_price = convert::money(line.unit_price.clone())?;
-            let discounts = line.discounts.iter().map(|d| convert::money(d.amount.clone())).collect::<Result<Vec<_>>>()?;
+            let discounts =
+                line.discounts.iter().map(|d| convert::money(d.amount.clone())).collect::<Result<Vec<_>>>()?;
             Ok(Line {
                 id: line_id(),
                 sku_id: line.sku_id.clone(),

@@ -35,13 +35,17 @@ impl Rpc {
         let input = input.ok_or_else(|| Error::invalid("required", "say how you pay").param("payment"))?;
         let method = input.method.clone();
         match method.as_str() {
-            "card" if input.card_token.is_empty() => Ok(PayWith { method, card_token: self.app.peers.tokenise(input).await? }),
+            "card" if input.card_token.is_empty() => {
+                Ok(PayWith { method, card_token: self.app.peers.tokenise(input).await? })
+            }
             "card" => Ok(PayWith { method, card_token: input.card_token }),
             "external" if !mallard_rpc::current().caller.is_system() => Err(unknown_method(&method)),
             "later" | "external" => Ok(PayWith { method, card_token: String::new() }),
-            "alipay" | "wechat_pay" | "balance" => {
-                Err(Error::refused("payment_method_unavailable", format!("{method} is not offered here; use card or later")).param("payment.method"))
-            }
+            "alipay" | "wechat_pay" | "balance" => Err(Error::refused(
+                "payment_method_unavailable",
+                format!("{method} is not offered here; use card or later"),
+            )
+            .param("payment.method")),
             "" => Err(Error::invalid("required", "say how you pay").param("payment.method")),
             _ => Err(unknown_method(&method)),
         }
@@ -49,7 +53,8 @@ impl Rpc {
 }
 
 fn unknown_method(method: &str) -> Error {
-    Error::invalid("payment_method_unknown", format!("there is no payment method {method}; use card or later")).param("payment.method")
+    Error::invalid("payment_method_unknown", format!("there is no payment method {method}; use card or later"))
+        .param("payment.method")
 }
 
 #[tonic::async_trait]
@@ -62,14 +67,17 @@ impl OrderService for Rpc {
             shipping_method: request.shipping_method,
             ..Basket::default()
         };
-        let quote = self.app.quote(wanted(request.lines), basket, &request.address_id).await.map_err(mallard_rpc::status)?;
+        let quote =
+            self.app.quote(wanted(request.lines), basket, &request.address_id).await.map_err(mallard_rpc::status)?;
         Ok(Response::new(QuoteResponse { quote: Some(quote.message) }))
     }
 
     async fn place_order(&self, request: Request<PlaceOrderRequest>) -> Answer<PlaceOrderResponse> {
         let request = request.into_inner();
         let place = async {
-            let expected = request.expected_total.ok_or_else(|| Error::invalid("required", "send the total you saw").param("expected_total"))?;
+            let expected = request
+                .expected_total
+                .ok_or_else(|| Error::invalid("required", "send the total you saw").param("expected_total"))?;
             let expected_total = expected.try_into().map_err(|e: Error| e.param("expected_total.currency"))?;
             let pay = self.pay_with(request.payment).await?;
             self.app
@@ -90,7 +98,10 @@ impl OrderService for Rpc {
                 .await
         };
         let Placed { order, payment } = place.await.map_err(mallard_rpc::status)?;
-        Ok(Response::new(PlaceOrderResponse { order: Some(convert::order_to_proto(&order)), payment: payment.map(|p| p.message) }))
+        Ok(Response::new(PlaceOrderResponse {
+            order: Some(convert::order_to_proto(&order)),
+            payment: payment.map(|p| p.message),
+        }))
     }
 
     async fn list_orders(&self, request: Request<ListOrdersRequest>) -> Answer<ListOrdersResponse> {
@@ -129,10 +140,13 @@ impl OrderService for Rpc {
             // Whose order it is comes before what is wrong with the card.
             self.app.get(&r.id).await?;
             let pay = self.pay_with(r.payment).await?;
-            self.app.pay(&r.id, pay, &r.idempotency_key).await
+            self.app.pay(&r.id, pay, &r.idempotency_key, r.if_version).await
         };
         let Placed { order, payment } = pay.await.map_err(mallard_rpc::status)?;
-        Ok(Response::new(PayOrderResponse { order: Some(convert::order_to_proto(&order)), payment: payment.map(|p| p.message) }))
+        Ok(Response::new(PayOrderResponse {
+            order: Some(convert::order_to_proto(&order)),
+            payment: payment.map(|p| p.message),
+        }))
     }
 
     async fn admin_list_orders(&self, request: Request<AdminListOrdersRequest>) -> Answer<ListOrdersResponse> {
@@ -144,7 +158,10 @@ impl OrderService for Rpc {
         answer_order(self.app.admin_get(&request.into_inner().id).await)
     }
 
-    async fn admin_list_order_events(&self, request: Request<ListOrderEventsRequest>) -> Answer<ListOrderEventsResponse> {
+    async fn admin_list_order_events(
+        &self,
+        request: Request<ListOrderEventsRequest>,
+    ) -> Answer<ListOrderEventsResponse> {
         answer_events(self.app.admin_events(&request.into_inner().id).await)
     }
 
@@ -155,11 +172,12 @@ impl OrderService for Rpc {
 
     async fn admin_ship_order(&self, request: Request<AdminShipOrderRequest>) -> Answer<AdminOrderResponse> {
         let r = request.into_inner();
-        answer_order(self.app.ship(&r.id, &r.carrier, &r.tracking_number).await)
+        answer_order(self.app.ship(&r.id, &r.carrier, &r.tracking_number, r.if_version).await)
     }
 
     async fn admin_deliver_order(&self, request: Request<AdminDeliverOrderRequest>) -> Answer<AdminOrderResponse> {
-        answer_order(self.app.deliver(&request.into_inner().id).await)
+        let r = request.into_inner();
+        answer_order(self.app.deliver(&r.id, r.if_version).await)
     }
 
     async fn admin_refund_order(&self, request: Request<AdminRefundOrderRequest>) -> Answer<AdminRefundOrderResponse> {
@@ -177,6 +195,7 @@ impl OrderService for Rpc {
                     customer: r.customer,
                     country: r.country,
                     lines: r.refund_lines,
+                    if_version: r.if_version,
                 })
                 .await
         };
@@ -202,7 +221,11 @@ impl OrderService for Rpc {
 fn wanted(lines: Vec<LineInput>) -> Vec<WantedLine> {
     lines
         .into_iter()
-        .map(|l| WantedLine { sku_id: l.sku_id, quantity: l.quantity, agreed_unit_price_nanos: l.agreed_unit_price_nanos })
+        .map(|l| WantedLine {
+            sku_id: l.sku_id,
+            quantity: l.quantity,
+            agreed_unit_price_nanos: l.agreed_unit_price_nanos,
+        })
         .collect()
 }
 
@@ -222,7 +245,9 @@ fn answer_page(page: Result<Page>) -> Answer<ListOrdersResponse> {
 
 fn answer_events(events: Result<Vec<(String, crate::domain::Event)>>) -> Answer<ListOrderEventsResponse> {
     let events = events.map_err(mallard_rpc::status)?;
-    Ok(Response::new(ListOrderEventsResponse { events: events.iter().map(|(id, event)| convert::event_to_proto(id, event)).collect() }))
+    Ok(Response::new(ListOrderEventsResponse {
+        events: events.iter().map(|(id, event)| convert::event_to_proto(id, event)).collect(),
+    }))
 }
 
 fn refund_message(refunded: Refunded) -> RefundMessage {

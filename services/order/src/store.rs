@@ -12,11 +12,17 @@ use crate::error;
 /// Kinds of which an order's stream may hold many, told apart by the refund's id.
 fn subject(event: &Event) -> String {
     match &event.kind {
-        EventKind::RefundRequested { refund_id, .. } | EventKind::Refunded { refund_id, .. } => refund_id.clone(),
+        EventKind::RefundRequested { refund_id, .. }
+        | EventKind::RefundRefused { refund_id, .. }
+        | EventKind::Refunded { refund_id, .. } => refund_id.clone(),
         EventKind::PaymentFailed { payment_id, .. } => payment_id.clone(),
         EventKind::AddressChanged { .. } => event.version.to_string(),
         // At most one of each in a stream.
-        EventKind::Placed(_) | EventKind::Paid { .. } | EventKind::Cancelled { .. } | EventKind::Shipped { .. } | EventKind::Delivered => String::new(),
+        EventKind::Placed(_)
+        | EventKind::Paid { .. }
+        | EventKind::Cancelled { .. }
+        | EventKind::Shipped { .. }
+        | EventKind::Delivered => String::new(),
     }
 }
 
@@ -103,7 +109,10 @@ async fn insert_event(tx: &Tx, order_id: &str, event_id: &str, event: &Event) ->
 /// Tells whether the stream holds an event of this kind and subject.
 pub async fn has_event(tx: &Tx, order_id: &str, kind: &str, subject: &str) -> Result<bool, DbError> {
     let found = tx
-        .query_opt("SELECT version FROM order_events WHERE order_id = ? AND kind = ? AND subject = ?", params![order_id, kind, subject])
+        .query_opt(
+            "SELECT version FROM order_events WHERE order_id = ? AND kind = ? AND subject = ?",
+            params![order_id, kind, subject],
+        )
         .await?;
     Ok(found.is_some())
 }
@@ -123,7 +132,10 @@ pub async fn get(db: &Db, id: &str) -> Result<Option<Order>> {
 /// Reads the order that a key made, with the hash of its request.
 pub async fn by_key(db: &Db, user_id: &str, key: &str) -> Result<Option<(Order, Vec<u8>)>> {
     let row = db
-        .query_opt("SELECT state, request_hash FROM orders WHERE user_id = ? AND idempotency_key = ?", params![user_id, key])
+        .query_opt(
+            "SELECT state, request_hash FROM orders WHERE user_id = ? AND idempotency_key = ?",
+            params![user_id, key],
+        )
         .await?;
     row.map(|row| Ok((order_of(&row, 0)?, row.get(1)?))).transpose()
 }
@@ -191,7 +203,10 @@ pub async fn scan(db: &Db, after_id: &str, limit: i64) -> Result<Vec<Order>> {
 /// Reads an order's stream with the events' ids, oldest first.
 pub async fn events(db: &Db, order_id: &str) -> Result<Vec<(String, Event)>> {
     let rows = db
-        .query("SELECT version, id, kind, at, actor, data FROM order_events WHERE order_id = ? ORDER BY version", params![order_id])
+        .query(
+            "SELECT version, id, kind, at, actor, data FROM order_events WHERE order_id = ? ORDER BY version",
+            params![order_id],
+        )
         .await?;
     rows.iter()
         .map(|row| {

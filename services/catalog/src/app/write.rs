@@ -104,10 +104,10 @@ impl App {
     /// Puts a product into the shop, or takes it out; done already is success.
     ///
     /// # Errors
-    /// `product_not_found`.
-    pub async fn set_status(&self, id: &str, status: Status) -> Result<Arc<Product>> {
+    /// `product_not_found`, `version_mismatch`.
+    pub async fn set_status(&self, id: &str, status: Status, if_version: Option<i64>) -> Result<Arc<Product>> {
         let scope = Scope::of_caller()?;
-        self.rewrite(id, &scope, None, &BTreeSet::new(), |before| {
+        self.rewrite(id, &scope, if_version, &BTreeSet::new(), |before| {
             Ok(before.with_status(status, self.ctx.now())?.map(|next| (next, Vec::new())))
         })
         .await

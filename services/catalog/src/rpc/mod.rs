@@ -90,7 +90,8 @@ impl CatalogService for Rpc {
     }
 
     async fn delete_product(&self, request: Request<pb::DeleteProductRequest>) -> Answer<()> {
-        self.0.set_status(&request.into_inner().id, domain::Status::Deleted).await.map_err(status)?;
+        let request = request.into_inner();
+        self.0.set_status(&request.id, domain::Status::Deleted, request.if_version).await.map_err(status)?;
         Ok(Response::new(()))
     }
 
@@ -98,7 +99,9 @@ impl CatalogService for Rpc {
         &self,
         request: Request<pb::SetProductStatusRequest>,
     ) -> Answer<pb::SetProductStatusResponse> {
-        let product = self.0.set_status(&request.into_inner().id, domain::Status::Listed).await.map_err(status)?;
+        let request = request.into_inner();
+        let product =
+            self.0.set_status(&request.id, domain::Status::Listed, request.if_version).await.map_err(status)?;
         Ok(Response::new(pb::SetProductStatusResponse { product: Some(product_out(&product)) }))
     }
 
@@ -106,7 +109,9 @@ impl CatalogService for Rpc {
         &self,
         request: Request<pb::SetProductStatusRequest>,
     ) -> Answer<pb::SetProductStatusResponse> {
-        let product = self.0.set_status(&request.into_inner().id, domain::Status::Delisted).await.map_err(status)?;
+        let request = request.into_inner();
+        let product =
+            self.0.set_status(&request.id, domain::Status::Delisted, request.if_version).await.map_err(status)?;
         Ok(Response::new(pb::SetProductStatusResponse { product: Some(product_out(&product)) }))
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use mallard_types::Result;
+use mallard_types::{Error, Result};
 
 use super::{App, Nothing, WakeCheckout, refused, require_operator};
 use crate::domain::{Address, Order};
@@ -23,8 +23,15 @@ impl App {
         self.cancel_order(id, reason, if_version, None).await
     }
 
-    async fn cancel_order(self: &Arc<Self>, id: &str, reason: &str, if_version: Option<i64>, owner: Option<String>) -> Result<Order> {
-        let reason = if reason.is_empty() { "cancelled_by_request".to_owned() } else { reason.chars().take(500).collect() };
+    async fn cancel_order(
+        self: &Arc<Self>,
+        id: &str,
+        reason: &str,
+        if_version: Option<i64>,
+        owner: Option<String>,
+    ) -> Result<Order> {
+        let reason =
+            if reason.is_empty() { "cancelled_by_request".to_owned() } else { reason.chars().take(500).collect() };
         let order = self
             .decide(
                 "order.cancel",
@@ -42,7 +49,12 @@ impl App {
     }
 
     /// Changes the address of an order of the caller's that has not been shipped.
-    pub async fn change_address(self: &Arc<Self>, id: &str, address: Address, if_version: Option<i64>) -> Result<Order> {
+    pub async fn change_address(
+        self: &Arc<Self>,
+        id: &str,
+        address: Address,
+        if_version: Option<i64>,
+    ) -> Result<Order> {
         let caller = mallard_rpc::current().caller;
         let user_id = caller.require_user()?.to_owned();
         super::place::check_address(&address)?;
@@ -59,20 +71,50 @@ impl App {
     }
 
     /// Ships an order.
-    pub async fn ship(self: &Arc<Self>, id: &str, carrier: &str, tracking_number: &str) -> Result<Order> {
+    pub async fn ship(
+        self: &Arc<Self>,
+        id: &str,
+        carrier: &str,
+        tracking_number: &str,
+        if_version: Option<i64>,
+    ) -> Result<Order> {
         require_operator()?;
+        for (param, text) in [("carrier", carrier), ("tracking_number", tracking_number)] {
+            if text.chars().count() > 100 {
+                return Err(Error::invalid("too_long", "at most 100 characters").param(param));
+            }
+        }
         let (carrier, tracking_number) = (carrier.to_owned(), tracking_number.to_owned());
-        self.decide("order.ship", id, move |order| order.ship(&carrier, &tracking_number).map_err(refused), Nothing).await
+        self.decide(
+            "order.ship",
+            id,
+            move |order| {
+                check(order, None, if_version)?;
+                order.ship(&carrier, &tracking_number).map_err(refused)
+            },
+            Nothing,
+        )
+        .await
     }
 
     /// Records that an order arrived.
-    pub async fn deliver(self: &Arc<Self>, id: &str) -> Result<Order> {
+    pub async fn deliver(self: &Arc<Self>, id: &str, if_version: Option<i64>) -> Result<Order> {
         require_operator()?;
-        self.decide("order.deliver", id, |order| order.deliver().map_err(refused), Nothing).await
+        self.decide(
+            "order.deliver",
+            id,
+            move |order| {
+                check(order, None, if_version)?;
+                order.deliver().map_err(refused)
+            },
+            Nothing,
+        )
+        .await
     }
 }
 
-fn check(order: &Order, owner: Option<&str>, if_version: Option<i64>) -> Result<()> {
+/// Checks whose the order is and whether it is the one that was seen.
+pub(super) fn check(order: &Order, owner: Option<&str>, if_version: Option<i64>) -> Result<()> {
     if owner.is_some_and(|owner| order.user_id != owner) {
         return Err(error::not_found());
     }

@@ -15,6 +15,9 @@ use crate::flows::{Checkout, CheckoutState};
 use crate::peers::{self, Basket, Charge, Outcome, Payment, Quote, WantedLine};
 use crate::{error, store};
 
+/// Code of the error that says somebody else changed the order at the same moment.
+pub(crate) const ORDER_MOVED: &str = "order_moved";
+
 /// Who holds the checkout flow of an order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Held {
@@ -90,6 +93,12 @@ impl App {
             return Err(Error::invalid("note_too_long", "the note has at most 1,000 characters").param("note"));
         }
         let hash = request_hash(&input);
+        // A repeat is answered before it can take anything.
+        match store::by_key(&self.db, &user_id, &input.idempotency_key).await? {
+            Some((_, before)) if before != hash => return Err(error::idempotency_conflict()),
+            Some((order, _)) => return self.resume(order, &input.pay).await,
+            None => {}
+        }
         let refused = match self.place_new(&caller, &user_id, &input, &hash).await {
             Ok(placed) => return Ok(placed),
             // These say that this very order was written and then failed.
@@ -104,7 +113,13 @@ impl App {
         }
     }
 
-    async fn place_new(self: &Arc<Self>, caller: &Caller, user_id: &str, input: &PlaceInput, hash: &[u8]) -> Result<Placed> {
+    async fn place_new(
+        self: &Arc<Self>,
+        caller: &Caller,
+        user_id: &str,
+        input: &PlaceInput,
+        hash: &[u8],
+    ) -> Result<Placed> {
         let (lines, cart_ref) =
             if input.lines.is_empty() { self.peers.cart_lines(user_id).await? } else { (input.lines.clone(), None) };
         check_lines(&lines, caller)?;
@@ -118,12 +133,16 @@ impl App {
         };
         let quote = self.peers.quote(&basket).await?;
         if quote.total != input.expected_total {
-            return Err(error::price_changed(input.expected_total, serde_json::to_value(&quote.message).unwrap_or_default()));
+            return Err(error::price_changed(
+                input.expected_total,
+                serde_json::to_value(&quote.message).unwrap_or_default(),
+            ));
         }
         let order = self.new_order(user_id, input, &basket, &quote)?;
         let (order, event) = Order::placed(order);
         let units = order.units_out();
-        let hold_until = order.expires_at + self.config.hold_grace_s * 1_000_000;
+        // Of the call's time, which inventory moves to the clock's for a replay.
+        let hold_until = order.created_at + (self.config.payment_timeout_s + self.config.hold_grace_s) * 1_000_000;
         if let Err(error) = self.peers.reserve(&order.id, &units, hold_until).await {
             if error.is_retryable() {
                 // The hold may exist. Give it back now; if that fails too it ends by itself.
@@ -138,11 +157,15 @@ impl App {
             event_id: self.context.id("evt"),
         };
         if let Err(error) = self.write_placed(&order, event, placement, &input.pay).await {
-            self.release_quietly(&order.id).await;
-            let WriteError::Db(error) = error else {
-                let WriteError::Other(error) = error else { unreachable!("the other variant was just excluded") };
-                return Err(error);
+            let error = match error {
+                WriteError::Db(error) => error,
+                WriteError::Other(error) => return Err(error),
             };
+            // A commit that may have happened keeps its stock; without an order the hold ends by itself.
+            let is_there = store::get(&self.db, &order.id).await?.is_some();
+            if matches!(error, DbError::Unique { .. }) && !is_there {
+                self.release_quietly(&order.id).await;
+            }
             if let (true, Some(cart_ref)) = (error.is_unique("orders_cart_ref"), &cart_ref)
                 && let Some(id) = store::id_by_cart(&self.db, cart_ref).await?
             {
@@ -155,7 +178,13 @@ impl App {
         self.settle(order, payment, held).await
     }
 
-    async fn write_placed(self: &Arc<Self>, order: &Order, event: Event, placement: store::Placement, pay: &PayWith) -> Result<(), WriteError> {
+    async fn write_placed(
+        self: &Arc<Self>,
+        order: &Order,
+        event: Event,
+        placement: store::Placement,
+        pay: &PayWith,
+    ) -> Result<(), WriteError> {
         let later = pay.method == "later";
         let shared = Arc::new((self.clone(), order.clone(), event, placement));
         self.db
@@ -165,7 +194,8 @@ impl App {
                     let (app, order, event, placement) = &*shared;
                     store::insert(&tx, order, event, placement).await?;
                     if later {
-                        mallard_flow::start::<Checkout>(&tx, &order.id, &CheckoutState::AwaitPayment, order.expires_at).await?;
+                        mallard_flow::start::<Checkout>(&tx, &order.id, &CheckoutState::AwaitPayment, order.expires_at)
+                            .await?;
                     } else {
                         // This request goes on with it; the engine does when the request cannot.
                         app.engine.start_inline::<Checkout>(&tx, &order.id, &CheckoutState::AwaitPayment).await?;
@@ -233,7 +263,7 @@ impl App {
                 self.engine.drive_from::<Checkout>(&order.id, FIRST_VERSION + 1, CheckoutState::Fulfil).await?;
                 Ok(paid)
             }
-            Err(error) if error.kind == Kind::Conflict => {
+            Err(error) if error.kind == Kind::Conflict || error.code == ORDER_MOVED => {
                 // The flow, or a cancel, was first. It knows better.
                 self.go_on(&order.id, Held::Here).await?;
                 self.reload(&order.id).await
@@ -244,7 +274,9 @@ impl App {
 
     async fn go_on(&self, order_id: &str, held: Held) -> Result<()> {
         match held {
-            Held::Here => self.engine.drive_from::<Checkout>(order_id, FIRST_VERSION, CheckoutState::AwaitPayment).await?,
+            Held::Here => {
+                self.engine.drive_from::<Checkout>(order_id, FIRST_VERSION, CheckoutState::AwaitPayment).await?
+            }
             Held::Elsewhere => self.engine.drive::<Checkout>(order_id).await?,
         };
         Ok(())
@@ -280,11 +312,16 @@ impl App {
             let payment = self.peers.resolve(&order.id).await?;
             let (code, message, payment_id) = match payment {
                 Some(Payment { id, outcome: Outcome::Failed { code, message }, .. }) => (code, message, id),
-                _ => (order.cancel_reason["payment_failed:".len()..].to_owned(), String::new(), order.payment_id.clone()),
+                _ => {
+                    (order.cancel_reason["payment_failed:".len()..].to_owned(), String::new(), order.payment_id.clone())
+                }
             };
             return Err(error::payment_failed(&code, &message, &order.id, &payment_id));
         }
-        if order.status == Status::PendingPayment && order.payment_status == PaymentStatus::Pending && pay.method != "later" {
+        if order.status == Status::PendingPayment
+            && order.payment_status == PaymentStatus::Pending
+            && pay.method != "later"
+        {
             let payment = self.charge(&order, &order.payment_id.clone(), pay).await;
             return self.settle(order, payment, Held::Elsewhere).await;
         }
@@ -293,19 +330,34 @@ impl App {
     }
 
     /// Pays an order that waits. A declined card leaves it waiting.
-    pub async fn pay(self: &Arc<Self>, order_id: &str, pay: PayWith, key: &str) -> Result<Placed> {
+    pub async fn pay(
+        self: &Arc<Self>,
+        order_id: &str,
+        pay: PayWith,
+        key: &str,
+        if_version: Option<i64>,
+    ) -> Result<Placed> {
         if key.is_empty() || key.len() > 255 {
             return Err(error::idempotency_key_required());
         }
         let order = self.get(order_id).await?;
         let payment_id = derived_id("pay", &order, key);
-        if order.status == Status::Paid && order.payment_id == payment_id {
+        if order.is_paid() && order.payment_id == payment_id {
             let payment = self.peers.resolve(order_id).await?;
             return Ok(Placed { order, payment });
         }
+        super::moves::check(&order, None, if_version)?;
         // Says why not, when it cannot be paid.
         order.pay(&payment_id, order.total).map_err(refused)?;
-        let payment = self.charge(&order, &payment_id, &pay).await?;
+        let payment = match self.charge(&order, &payment_id, &pay).await {
+            Ok(payment) => payment,
+            Err(error) if error.is_retryable() => {
+                // Perhaps the money has moved: the flow asks until it knows.
+                self.wake(order_id).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
         match &payment.outcome {
             Outcome::Captured => {
                 let order = self.record_payment(order_id, &payment).await?;
@@ -315,7 +367,12 @@ impl App {
                 let refusal = error::payment_failed(code, message, order_id, &payment.id);
                 let (id, reason) = (payment.id.clone(), code.clone());
                 let noted = self
-                    .decide("order.payment_failed", order_id, move |order| order.fail_payment(&id, &reason).map_err(refused), super::Nothing)
+                    .decide(
+                        "order.payment_failed",
+                        order_id,
+                        move |order| order.fail_payment(&id, &reason).map_err(refused),
+                        super::Nothing,
+                    )
                     .await;
                 if let Err(error) = noted
                     && error.kind != Kind::Conflict
@@ -335,8 +392,9 @@ impl App {
     /// Records the payment of an order that was placed some time ago.
     pub(crate) async fn record_payment(self: &Arc<Self>, order_id: &str, payment: &Payment) -> Result<Order> {
         let (id, amount) = (payment.id.clone(), payment.amount);
-        let paid =
-            self.decide("order.paid", order_id, move |order| order.pay(&id, amount).map_err(refused), WakeCheckout).await;
+        let paid = self
+            .decide("order.paid", order_id, move |order| order.pay(&id, amount).map_err(refused), WakeCheckout)
+            .await;
         self.engine.drive::<Checkout>(order_id).await?;
         match paid {
             Ok(paid) => Ok(paid),
@@ -387,7 +445,12 @@ impl App {
 
     fn new_order(&self, user_id: &str, input: &PlaceInput, basket: &Basket, quote: &Quote) -> Result<Order> {
         let now = self.context.now();
-        let id = self.context.id("ord");
+        // The same request at the same time, as a replay sends it again, means the same order and the same hold.
+        let digest =
+            Sha256::new().chain_update(user_id).chain_update([0]).chain_update(&input.idempotency_key).finalize();
+        let mut random = [0; 10];
+        random.copy_from_slice(&digest[..10]);
+        let id = id::make("ord", now, random);
         // The deadline is of the real clock, also for an order placed in the past.
         let expires_at = self.context.clock().now() + self.config.payment_timeout_s * 1_000_000;
         Ok(Order {
@@ -403,6 +466,8 @@ impl App {
             tax: quote.tax,
             total: quote.total,
             refunded: Money::zero(quote.total.currency),
+            refunding: Money::zero(quote.total.currency),
+            before_refund: None,
             address: basket.address.clone(),
             note: input.note.clone(),
             cancel_reason: String::new(),
@@ -448,8 +513,11 @@ pub(super) fn check_lines(lines: &[WantedLine], caller: &Caller) -> Result<()> {
     }
     for (i, line) in lines.iter().enumerate() {
         if line.quantity < 1 || line.quantity > quantity_max {
-            return Err(Error::invalid("quantity_out_of_range", format!("quantity must be between 1 and {quantity_max}"))
-                .param(format!("lines[{i}].quantity")));
+            return Err(Error::invalid(
+                "quantity_out_of_range",
+                format!("quantity must be between 1 and {quantity_max}"),
+            )
+            .param(format!("lines[{i}].quantity")));
         }
     }
     Ok(())
@@ -457,7 +525,9 @@ pub(super) fn check_lines(lines: &[WantedLine], caller: &Caller) -> Result<()> {
 
 /// Checks an address a parcel could go to: somebody, somewhere, in some country.
 pub(super) fn check_address(address: &Address) -> Result<()> {
-    for (name, text) in [("address.name", &address.name), ("address.country", &address.country), ("address.street", &address.street)] {
+    for (name, text) in
+        [("address.name", &address.name), ("address.country", &address.country), ("address.street", &address.street)]
+    {
         if text.trim().is_empty() {
             return Err(Error::invalid("required", "this part of the address is needed").param(name));
         }
@@ -504,4 +574,3 @@ fn request_hash(input: &PlaceInput) -> Vec<u8> {
     );
     Sha256::digest(parts).to_vec()
 }
-

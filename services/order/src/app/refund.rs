@@ -5,7 +5,7 @@ use std::sync::Arc;
 use mallard_db::Tx;
 use mallard_flow::FIRST_VERSION;
 use mallard_proto::payment::v1 as pay;
-use mallard_types::{Micros, Money, Result};
+use mallard_types::{Error, Micros, Money, Result};
 
 use super::place::derived_id;
 use super::{App, actor, refused, require_operator};
@@ -26,7 +26,11 @@ pub struct RefundInput {
     pub customer: String,
     pub country: String,
     pub lines: Vec<pay::RefundLine>,
+    pub if_version: Option<i64>,
 }
+
+/// Longest reason and the like, in characters: what every service that is told of a refund takes.
+const TEXT_CHARS_MAX: usize = 200;
 
 /// A refund and its order.
 pub struct Refunded {
@@ -44,6 +48,15 @@ impl App {
         require_operator()?;
         if input.idempotency_key.is_empty() || input.idempotency_key.len() > 255 {
             return Err(error::idempotency_key_required());
+        }
+        let texts = [
+            ("reason", &input.reason),
+            ("reference", &input.reference),
+            ("customer", &input.customer),
+            ("country", &input.country),
+        ];
+        if let Some((param, _)) = texts.into_iter().find(|(_, text)| text.chars().count() > TEXT_CHARS_MAX) {
+            return Err(Error::invalid("too_long", format!("at most {TEXT_CHARS_MAX} characters")).param(param));
         }
         let order = self.reload(&input.order_id).await?;
         let refund_id = derived_id("ref", &order, &input.idempotency_key);
@@ -80,6 +93,7 @@ impl App {
             return Ok(None);
         }
         let order = store::load(tx, &input.order_id).await?;
+        super::moves::check(&order, None, input.if_version)?;
         let units = (!input.units.is_empty()).then_some(input.units.as_slice());
         let kind = order.request_refund(refund_id, input.amount, units, &input.reason).map_err(refused)?;
         let EventKind::RefundRequested { amount, units, .. } = &kind else { return Ok(None) };
@@ -106,39 +120,91 @@ impl App {
         let events = store::events(&self.db, order_id).await?;
         let mut found = None;
         let mut done = false;
+        let mut refusal = None;
         for (_, event) in events {
             match event.kind {
                 EventKind::RefundRequested { refund_id: id, amount, reason, .. } if id == refund_id => {
                     found = Some((amount, reason, event.at));
                 }
+                EventKind::RefundRefused { refund_id: id, reason, .. } if id == refund_id => refusal = Some(reason),
                 EventKind::Refunded { refund_id: id, .. } if id == refund_id => done = true,
                 _ => {}
             }
         }
         let (amount, reason, requested_at) = found.ok_or_else(error::not_found)?;
+        if let Some(why) = refusal {
+            return Err(Error::refused("refund_exceeds_captured", format!("the payment refused the refund: {why}"))
+                .param("amount"));
+        }
         Ok(Refunded { order, refund_id: refund_id.to_owned(), amount, reason, requested_at, done })
     }
 
     /// Records in the order's stream that money went back. Knows it already: does nothing.
-    pub(crate) async fn record_refund(&self, tx: &Tx, order_id: &str, refund_id: &str, amount: Money, at: Micros) -> Result<()> {
+    pub(crate) async fn record_refund(
+        &self,
+        tx: &Tx,
+        order_id: &str,
+        refund_id: &str,
+        amount: Money,
+        at: Micros,
+    ) -> Result<()> {
         if store::has_event(tx, order_id, "refunded", refund_id).await? {
             return Ok(());
         }
         let order = store::load(tx, order_id).await?;
+        if order.status == Status::PendingPayment {
+            // Captured and refunded before the capture was noted here: that comes first.
+            return Err(Error::unavailable("order_not_settled", "the order's payment has not been noted yet"));
+        }
         if !order.is_paid() {
             // Money that came after the order was cancelled and went straight back; the order never was paid.
             return Ok(());
         }
-        let asked = store::has_event(tx, order_id, "refund_requested", refund_id).await? || order.status == Status::Refunding;
+        let asked =
+            store::has_event(tx, order_id, "refund_requested", refund_id).await? || order.status == Status::Refunding;
         let order = if asked { order } else { self.note_foreign_refund(tx, order, refund_id, amount, at).await? };
         let kind = order.refund(refund_id, amount).map_err(refused)?;
         self.append(tx, &order, kind, at, "system").await?;
         Ok(())
     }
 
+    /// Takes back the promise of a refund that the payment refused for good.
+    pub(crate) async fn record_refusal(
+        &self,
+        tx: &Tx,
+        refund_id: &str,
+        state: &RefundState,
+        reason: &str,
+        at: Micros,
+    ) -> Result<()> {
+        if store::has_event(tx, &state.order_id, "refund_refused", refund_id).await? {
+            return Ok(());
+        }
+        let order = store::load(tx, &state.order_id).await?;
+        let amount = Money::new(state.amount, order.total.currency);
+        let units: Vec<Units> = state
+            .units
+            .iter()
+            .map(|(sku_id, quantity)| Units { sku_id: sku_id.clone(), quantity: *quantity })
+            .collect();
+        let kind = order.refuse_refund(refund_id, amount, &units, reason).map_err(refused)?;
+        self.append(tx, &order, kind, at, "system").await?;
+        Ok(())
+    }
+
     /// A refund that began at the payment: with the rest of the money the units come back too.
-    async fn note_foreign_refund(&self, tx: &Tx, order: Order, refund_id: &str, amount: Money, at: Micros) -> Result<Order> {
-        let kind = order.request_refund(refund_id, Some(amount), None, "refunded at the payment").map_err(refused)?;
+    async fn note_foreign_refund(
+        &self,
+        tx: &Tx,
+        order: Order,
+        refund_id: &str,
+        amount: Money,
+        at: Micros,
+    ) -> Result<Order> {
+        // What others were promised in the meantime yields to money that has gone back.
+        let mut asked = order.clone();
+        asked.refunding = Money::zero(order.total.currency);
+        let kind = asked.request_refund(refund_id, Some(amount), None, "refunded at the payment").map_err(refused)?;
         let units = match &kind {
             EventKind::RefundRequested { units, .. } => units.iter().map(|u| (u.sku_id.clone(), u.quantity)).collect(),
             _ => Vec::new(),

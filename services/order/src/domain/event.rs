@@ -20,15 +20,43 @@ pub struct Event {
 pub enum EventKind {
     /// The whole order as it was placed.
     Placed(Box<Order>),
-    Paid { payment_id: String, amount: Money },
-    PaymentFailed { payment_id: String, reason: String },
-    Cancelled { reason: String },
-    AddressChanged { address: Address },
-    Shipped { carrier: String, tracking_number: String },
+    Paid {
+        payment_id: String,
+        amount: Money,
+    },
+    PaymentFailed {
+        payment_id: String,
+        reason: String,
+    },
+    Cancelled {
+        reason: String,
+    },
+    AddressChanged {
+        address: Address,
+    },
+    Shipped {
+        carrier: String,
+        tracking_number: String,
+    },
     Delivered,
     /// Units come back to stock with the money.
-    RefundRequested { refund_id: String, amount: Money, reason: String, units: Vec<Units> },
-    Refunded { refund_id: String, amount: Money },
+    RefundRequested {
+        refund_id: String,
+        amount: Money,
+        reason: String,
+        units: Vec<Units>,
+    },
+    /// The payment refused for good: the promise of the request is taken back.
+    RefundRefused {
+        refund_id: String,
+        amount: Money,
+        reason: String,
+        units: Vec<Units>,
+    },
+    Refunded {
+        refund_id: String,
+        amount: Money,
+    },
 }
 
 impl EventKind {
@@ -43,6 +71,7 @@ impl EventKind {
             EventKind::Shipped { .. } => "shipped",
             EventKind::Delivered => "delivered",
             EventKind::RefundRequested { .. } => "refund_requested",
+            EventKind::RefundRefused { .. } => "refund_refused",
             EventKind::Refunded { .. } => "refunded",
         }
     }

@@ -37,6 +37,8 @@ fn order(total: i64) -> Order {
         tax: money(0),
         total: money(total),
         refunded: money(0),
+        refunding: money(0),
+        before_refund: None,
         address: None,
         note: String::new(),
         payment_id: String::new(),
@@ -137,7 +139,10 @@ fn a_partial_refund_leaves_the_status() {
     assert_eq!(asked.status, Status::Paid);
     let (back, _) = asked.then(asked.refund("ref_1", money(400)).unwrap(), 4, "system");
     assert_eq!((back.status, back.payment_status), (Status::Paid, PaymentStatus::PartiallyRefunded));
-    assert_eq!(back.request_refund("ref_2", Some(money(601)), None, "x"), Err(Refusal::RefundExceedsPaid { refundable: money(600) }));
+    assert_eq!(
+        back.request_refund("ref_2", Some(money(601)), None, "x"),
+        Err(Refusal::RefundExceedsPaid { refundable: money(600) })
+    );
 }
 
 #[test]
@@ -145,7 +150,8 @@ fn no_more_units_come_back_than_went_out() {
     let start = order(1000);
     let (paid, _) = start.then(start.pay("pay_1", start.total).unwrap(), 2, "system");
     let one = [Units { sku_id: "sku_1".into(), quantity: 1 }];
-    let (asked, _) = paid.then(paid.request_refund("ref_1", Some(money(400)), Some(&one), "broken").unwrap(), 3, "operator");
+    let (asked, _) =
+        paid.then(paid.request_refund("ref_1", Some(money(400)), Some(&one), "broken").unwrap(), 3, "operator");
     assert_eq!(asked.units_out(), []);
     assert_eq!(
         asked.request_refund("ref_2", Some(money(1)), Some(&one), "broken"),

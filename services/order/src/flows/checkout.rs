@@ -12,6 +12,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use mallard_db::Tx;
 use mallard_flow::{At, Flow, Next};
+use mallard_rpc::Call;
 use mallard_types::{Error, Kind, Result};
 use serde::{Deserialize, Serialize};
 
@@ -58,7 +59,9 @@ impl Checkout {
             && payment.outcome == Outcome::Captured
         {
             let (id, amount) = (payment.id.clone(), payment.amount);
-            return self.move_order(&order, CheckoutState::Fulfil, move |order| order.pay(&id, amount).map_err(refused)).await;
+            return self
+                .move_order(&order, CheckoutState::Fulfil, move |order| order.pay(&id, amount).map_err(refused))
+                .await;
         }
         if at.now >= order.expires_at {
             return self
@@ -84,11 +87,12 @@ impl Checkout {
 
     async fn fulfil(&self, at: &At) -> Result<Next<CheckoutState>> {
         let order = self.app.reload(&at.key).await?;
-        let units = order.units_out();
-        let (confirmed, cleared) =
-            tokio::join!(self.app.peers.confirm(&order.id), self.app.peers.remove_ordered(&order.user_id, &order.id, &units));
-        if confirmed? {
-            cleared?;
+        // An order of the past sold its stock in the past, whoever goes on with it.
+        let at =
+            if order.reference.is_empty() { mallard_rpc::with_current(|call| call.at) } else { Some(order.created_at) };
+        let call = Call { at, ..mallard_rpc::current() };
+        if mallard_rpc::scope(call, self.app.peers.confirm(&order.id)).await? {
+            self.app.peers.remove_ordered(&order.user_id, &order.id, &order.units()).await?;
             return Ok(Next::Done);
         }
         // The hold ended before the money came: it goes back, a paid order never rests without its stock.

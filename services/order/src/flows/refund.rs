@@ -7,12 +7,13 @@ use mallard_db::Tx;
 use mallard_flow::{At, Flow, Next};
 use mallard_proto::payment::v1 as pay;
 use mallard_rpc::Call;
-use mallard_types::{Currency, Error, Micros, Money, Result};
+use mallard_types::{Currency, Error, Kind, Micros, Money, Result};
 use prost::Message;
 use serde::{Deserialize, Serialize};
 
 use crate::app::App;
 use crate::domain::Units;
+use crate::peers::RefundAnswer;
 
 /// What is to be given back.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,7 +46,8 @@ impl Refund {
         Refund { app }
     }
 
-    async fn pay_back(&self, at: &At, state: &RefundState) -> Result<()> {
+    /// Gives the money back and notes it; false when the payment refused for good, which is noted too.
+    async fn pay_back(&self, at: &At, state: &RefundState) -> Result<bool> {
         let amount = Money::new(state.amount, Currency::parse(&state.currency)?);
         let lines = state
             .lines
@@ -63,17 +65,43 @@ impl Refund {
             country: state.country.clone(),
             lines,
         };
-        if !self.app.peers.refund(request).await? {
-            return Err(Error::unavailable("refund_unknown", "the provider has not settled the refund yet"));
+        // Nothing was paid for a free order, so nothing moves.
+        let answer = if amount.amount == 0 { Ok(RefundAnswer::Done) } else { self.app.peers.refund(request).await };
+        match answer {
+            Ok(RefundAnswer::Done) => {}
+            Ok(RefundAnswer::Unknown) => {
+                return Err(Error::unavailable("refund_unknown", "the provider has not settled the refund yet"));
+            }
+            Ok(RefundAnswer::Failed) => return self.refused(at, state, "the provider refused it").await,
+            Err(error) if error.kind == Kind::Refused => return self.refused(at, state, &error.message).await,
+            Err(error) => return Err(error),
         }
-        let (app, order_id, refund_id, now) = (self.app.clone(), state.order_id.clone(), at.key.clone(), self.app.context.now());
+        let (app, order_id, refund_id, now) =
+            (self.app.clone(), state.order_id.clone(), at.key.clone(), self.app.context.now());
         self.app
             .db
             .tx("order.refunded", move |tx: Tx| {
                 let (app, order_id, refund_id) = (app.clone(), order_id.clone(), refund_id.clone());
                 async move { app.record_refund(&tx, &order_id, &refund_id, amount, now).await }
             })
-            .await
+            .await?;
+        Ok(true)
+    }
+
+    async fn refused(&self, at: &At, state: &RefundState, reason: &str) -> Result<bool> {
+        let shared =
+            Arc::new((self.app.clone(), at.key.clone(), state.clone(), reason.to_owned(), self.app.context.now()));
+        self.app
+            .db
+            .tx("order.refund_refused", move |tx: Tx| {
+                let shared = shared.clone();
+                async move {
+                    let (app, refund_id, state, reason, now) = &*shared;
+                    app.record_refusal(&tx, refund_id, state, reason, *now).await
+                }
+            })
+            .await?;
+        Ok(false)
     }
 }
 
@@ -92,8 +120,18 @@ impl Flow for Refund {
 impl Refund {
     async fn go_on(&self, at: &At, state: RefundState) -> Result<Next<RefundState>> {
         if !state.paid_back {
-            self.pay_back(at, &state).await?;
-            return Ok(if state.units.is_empty() { Next::Done } else { Next::Go(RefundState { paid_back: true, ..state }) });
+            if !self.pay_back(at, &state).await? {
+                return Ok(Next::Done);
+            }
+            return Ok(if state.units.is_empty() {
+                Next::Done
+            } else {
+                Next::Go(RefundState { paid_back: true, ..state })
+            });
+        }
+        // Units that were never sold cannot come back: sell the held ones first, as the checkout was about to.
+        if !self.app.peers.confirm(&state.order_id).await? {
+            return Ok(Next::Done);
         }
         let units: Vec<Units> = state.units.into_iter().map(|(sku_id, quantity)| Units { sku_id, quantity }).collect();
         self.app.peers.return_units(&state.order_id, &at.key, &units, &state.reason).await?;
