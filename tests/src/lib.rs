@@ -299,3 +299,6 @@ impl std::io::Write for Logs {
         Ok(())
     }
 }
+
+pub mod process;
+pub mod world;

@@ -2,6 +2,8 @@
 //!
 //! Scenario 24 (the catalogue is away) needs a cluster.
 
+#![allow(clippy::cloned_ref_to_slice_refs, reason = "a list of one reads as a list")]
+
 use std::collections::BTreeSet;
 
 use futures_util::future::join_all;

@@ -331,6 +331,7 @@ impl Shopper {
             id: id.to_owned(),
             payment: Some(self.card()),
             idempotency_key: format!("pay-{}-{action}", self.tag),
+            ..PayOrderRequest::default()
         };
         let cancel = CancelOrderRequest { id: id.to_owned(), ..CancelOrderRequest::default() };
         let (mut first, mut second) = (self.order.clone(), self.order.clone());

@@ -119,8 +119,6 @@ impl Mall {
     /// Anything that keeps a service from starting, named.
     pub async fn start(settings: Settings) -> anyhow::Result<Mall> {
         let chosen = choose(&settings)?;
-        let sections: Vec<&str> = settings.known.iter().map(|spec| spec.name).chain(["rpc"]).collect();
-        settings.config.check_sections(&sections)?;
         mallard_proto::register();
         let rpc: mallard_rpc::Config = settings.config.section("rpc")?;
         let channels = Channels::new(mallard_rpc::Config {
