@@ -18,7 +18,7 @@ async fn a_product_goes_from_draft_to_shop_to_gone() {
         let id = product.id.clone();
         assert_eq!(code(shop.get(&id)).await, "product_not_found", "shoppers do not see drafts");
 
-        let request = || SetProductStatusRequest { id: id.clone() };
+        let request = || SetProductStatusRequest { id: id.clone(), if_version: None };
         let listed = as_admin("usr_1", shop.list_product(request())).await.unwrap().product.unwrap();
         assert_eq!((listed.version, listed.status()), (2, ProductStatus::Listed));
         assert_eq!(
@@ -155,7 +155,7 @@ async fn a_seller_sees_and_changes_only_its_own() {
     let id = mine.id.clone();
     let change =
         || UpdateProductRequest { id: id.clone(), title: Some("Stolen".into()), ..UpdateProductRequest::default() };
-    let status = || SetProductStatusRequest { id: id.clone() };
+    let status = || SetProductStatusRequest { id: id.clone(), if_version: None };
     let get = || GetProductRequest { id: id.clone() };
     assert_eq!(code(as_seller("sel_2", shop.update_product(change()))).await, "product_not_found");
     assert_eq!(code(as_seller("sel_2", shop.delist_product(status()))).await, "product_not_found");

@@ -157,7 +157,7 @@ impl Shop {
     }
 
     pub async fn delete(&self, id: &str) -> Result<(), Error> {
-        let request = DeleteProductRequest { id: id.into() };
+        let request = DeleteProductRequest { id: id.into(), if_version: None };
         mallard_testkit::as_admin("usr_1", self.client.clone().delete_product(request))
             .await
             .map_err(mallard_rpc::error)?;
@@ -165,7 +165,7 @@ impl Shop {
     }
 
     pub async fn delist(&self, id: &str) -> Result<Product, Error> {
-        let request = SetProductStatusRequest { id: id.into() };
+        let request = SetProductStatusRequest { id: id.into(), if_version: None };
         Ok(mallard_testkit::as_admin("usr_1", self.delist_product(request)).await?.product.unwrap())
     }
 
