@@ -1,7 +1,7 @@
 //! The real binary as child processes: started, asked, stopped, killed. None outlives the test that started it.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -237,15 +237,6 @@ pub async fn run(args: &[&str], env: &[(&str, &str)]) -> Ran {
     let mut process = Process::start(args, env);
     let code = process.ends().await;
     Ran { code, out: process.out(), err: process.err() }
-}
-
-/// Writes a file, e.g. to damage one.
-///
-/// # Panics
-/// When it cannot be written.
-pub fn write_file(path: &Path, bytes: &[u8]) {
-    let mut file = std::fs::File::create(path).expect("a file");
-    file.write_all(bytes).expect("a file that can be written");
 }
 
 /// Registers a shopper at a door.

@@ -68,6 +68,12 @@ impl Context {
         Ok(Db::open(&self.inner.storage.config(), name, migrations).await?)
     }
 
+    /// Tells whether other processes may work on the same databases. Where none may, whatever a process that died had under
+    /// way is nobody's when this one starts.
+    pub fn shares_storage(&self) -> bool {
+        matches!(self.inner.storage, Storage::Postgres { .. })
+    }
+
     /// Returns a client of another service. Whether the call leaves the process is the channel's secret.
     pub fn client<C: Client>(&self) -> C {
         C::from_channel(self.inner.channels.channel(C::SERVICE))

@@ -51,6 +51,9 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let keys = keys::Keys::new(ctx.client());
     let tokens = Arc::new(tokens::Tokens::new(keys, Arc::clone(&revocations), now, config.token_cache_max));
     let answers = Arc::new(Answers::new(ctx.db(), ctx.clock()));
+    if !ctx.shares_storage() {
+        answers.void_claims().await?;
+    }
     let app = Arc::new(app::App::new(ctx.clone()));
     let hook = Arc::new(hooks::Hooks::new(ctx.client(), Arc::clone(&tokens), Arc::clone(&revocations)));
     let edge = Edge::new(

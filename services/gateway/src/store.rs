@@ -37,6 +37,18 @@ impl Answers {
         Answers { db, clock }
     }
 
+    /// Frees the keys of requests that died with the process before this one. Only for a database that no other process
+    /// uses: there nobody else can hold them.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn void_claims(&self) -> Result<()> {
+        // Older ones are free anyway, and the index keeps this from reading every answer.
+        let since = self.clock.now() - micros(CLAIM_AGE_MAX);
+        let sql = "DELETE FROM answers WHERE claimed_at >= ? AND status IS NULL";
+        Ok(self.db.apply(Unit::new("gateway.void_claims").exec(sql, params![since])).await?)
+    }
+
     /// Removes answers that are old enough, until shutdown.
     pub async fn prune(self: Arc<Self>, shutdown: Shutdown) {
         loop {

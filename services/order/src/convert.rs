@@ -52,6 +52,7 @@ pub fn order_to_row(order: &Order) -> pb::Order {
 /// # Errors
 /// `corrupt_order` when a required part is missing: the row was not written by this service.
 pub fn order_from_proto(order: pb::Order) -> Result<Order> {
+    let total = money(order.total.clone())?;
     Ok(Order {
         status: status_from_proto(order.status()),
         payment_status: payment_status_from_proto(order.payment_status()),
@@ -60,9 +61,13 @@ pub fn order_from_proto(order: pb::Order) -> Result<Order> {
         discount: money(order.discount)?,
         shipping: money(order.shipping)?,
         tax: money(order.tax)?,
-        total: money(order.total)?,
+        total,
         refunded: money(order.refunded)?,
-        refunding: money(order.refunding)?,
+        // Rows of before there was one have none.
+        refunding: match order.refunding {
+            Some(refunding) => money(Some(refunding))?,
+            None => Money::zero(total.currency),
+        },
         before_refund: Status::parse(&order.before_refund),
         address: order.address.map(address_from_proto),
         note: order.note,
