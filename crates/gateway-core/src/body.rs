@@ -1,29 +1,45 @@
 //! The body of a request: limit, content type, and JSON into a typed message with errors that name the field.
 
 use axum::body::Body;
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body::Body as _;
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use mallard_types::{Error, Result};
 use serde::de::DeserializeOwned;
 
 /// Most bytes of a request's body: 1 MiB.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
+/// A body that is too large is read to its end up to here, and thrown away: a client that is cut off while it writes does not
+/// see why.
+const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
 /// Reads the whole body.
 ///
 /// # Errors
 /// `body_too_large` (status 413), `unsupported_media_type` (status 415), `malformed_body` when the client breaks off.
-pub async fn read(headers: &HeaderMap, body: Body) -> Result<Bytes> {
-    if body.size_hint().lower() > BODY_BYTES_MAX as u64 {
+pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes> {
+    if body.size_hint().lower() > DISCARDED_BYTES_MAX {
         return Err(too_large());
     }
-    let bytes = match Limited::new(body, BODY_BYTES_MAX).collect().await {
-        Ok(collected) => collected.to_bytes(),
-        Err(error) if error.is::<LengthLimitError>() => return Err(too_large()),
-        Err(_) => return Err(Error::invalid("malformed_body", "the body ended too early")),
-    };
+    let mut bytes = BytesMut::new();
+    let mut seen = 0u64;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|_| Error::invalid("malformed_body", "the body ended too early"))?;
+        let Ok(data) = frame.into_data() else { continue };
+        seen += data.len() as u64;
+        if seen > DISCARDED_BYTES_MAX {
+            return Err(too_large());
+        }
+        if seen <= BODY_BYTES_MAX as u64 {
+            bytes.extend_from_slice(&data);
+        }
+    }
+    if seen > BODY_BYTES_MAX as u64 {
+        return Err(too_large());
+    }
+    let bytes = bytes.freeze();
     if !bytes.is_empty() {
         check_type(headers)?;
     }
