@@ -126,7 +126,7 @@ fn a_session_that_outlives_its_account_is_seen() {
         let (email, password) = ("ada@shop.test".to_owned(), "correct horse battery".to_owned());
         let request = CreateUserRequest { email: email.clone(), password: password.clone(), ..Default::default() };
         let made = as_system(client.create_user(request)).await.expect("an account").into_inner();
-        as_guest(client.login(LoginRequest { email, password })).await.expect("a session");
+        as_guest(client.login(LoginRequest { email, password, ..Default::default() })).await.expect("a session");
         as_user(&made.user.expect("a user").id, client.delete_me(DeleteMeRequest {})).await.expect("deleted");
     });
 }
@@ -235,7 +235,7 @@ fn a_row_changed_by_hand_turns_exactly_its_checks_red() {
             let (email, password) = ("ada@shop.test".to_owned(), "correct horse battery".to_owned());
             let request = CreateUserRequest { email: email.clone(), password: password.clone(), ..Default::default() };
             as_system(identity.create_user(request)).await.expect("an account");
-            as_guest(identity.login(LoginRequest { email, password })).await.expect("a session");
+            as_guest(identity.login(LoginRequest { email, password, ..Default::default() })).await.expect("a session");
             sleep(Duration::from_secs(1)).await;
             let before = red(mall).await;
             let db = mall.context(damage.service).expect("it runs here").db();

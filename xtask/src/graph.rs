@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Height of each platform crate: one may use only lower ones.
-const LAYERS: [(&str, u32); 10] = [
+const LAYERS: [(&str, u32); 11] = [
     ("mallard-types", 0),
     ("mallard-rpc", 1),
     ("mallard-db", 1),
     ("mallard-cache", 1),
+    ("mallard-access", 1),
     ("mallard-proto", 2),
     ("mallard-bus", 3),
     ("mallard-flow", 3),

@@ -178,19 +178,18 @@ impl<F: Flow> Driver<'_, F> {
 
     /// Makes the context a step runs in: the service itself, for the request that drives the flow or for a new one.
     fn call(&self) -> Call {
-        let (trace, at, request_id) = mallard_rpc::with_current(|call| (call.trace, call.at, call.request_id.clone()));
+        let current = mallard_rpc::current();
         let random = || (self.inner.random)();
-        let trace = if trace.is_none() {
+        let trace = if current.trace.is_none() {
             Trace::new((u128::from(random()) << 64) | u128::from(random().max(1)), random().max(1))
         } else {
-            trace
+            current.trace
         };
         Call {
             caller: Caller::system(self.inner.db.service()),
             trace,
             deadline: Some(Instant::now() + STEP_DEADLINE),
-            at,
-            request_id,
+            ..current
         }
     }
 

@@ -15,13 +15,14 @@ pub trait Authenticate: Send + Sync {
     /// `invalid_token`, `token_expired` or `session_revoked` when it names somebody wrongly.
     async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller>;
 
-    /// Refuses a caller a route although its access level would let them, as when a ban says so.
+    /// Decides whether a caller may take a route. `caller.surface` is the route's, `access` what the contract says of it,
+    /// `path` the request's own, undecoded.
     ///
     /// # Errors
-    /// The refusal.
-    fn permit(&self, info: &RouteInfo, caller: &Caller) -> Result<()> {
-        let _ = (info, caller);
-        Ok(())
+    /// `unauthenticated` when nobody is signed in and somebody must be, otherwise why not.
+    fn authorise(&self, info: &RouteInfo, access: Access, path: &str, caller: &Caller) -> Result<()> {
+        let _ = (info, path);
+        check(access, caller)
     }
 }
 

@@ -262,8 +262,7 @@ impl Edge {
         if let Some(language) = auth::language(&parts.headers) {
             call.caller.language = language.to_owned();
         }
-        auth::check(route.access, &call.caller)?;
-        self.authenticate.permit(route.info, &call.caller)
+        self.authenticate.authorise(route.info, route.access, parts.uri.path(), &call.caller)
     }
 
     async fn perform(

@@ -13,8 +13,8 @@ pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
                 idempotent.push(format!("    \"/{}/{}\",\n", service.full_name(), method.name()));
             }
         }
-        // The intake is answered by every subscriber, so its client is made for one of them by name.
-        if service.full_name() == "mallard.bus.v1.EventIntake" {
+        // Answered by every service, so their clients are made for one of them by name.
+        if ["mallard.bus.v1.EventIntake", "mallard.platform.v1.PlatformService"].contains(&service.full_name()) {
             continue;
         }
         let module = rust_path(service.package_name());

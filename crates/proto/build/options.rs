@@ -58,6 +58,8 @@ pub struct Rest {
     pub access: i32,
     pub idempotency: i32,
     pub etag: String,
+    pub dangerous: bool,
+    pub tier: i32,
 }
 
 /// The descriptors and the extensions that are read from them.
@@ -142,6 +144,11 @@ impl Options {
             access: number("access"),
             idempotency: number("idempotency"),
             etag: etag.unwrap_or_default(),
+            dangerous: message
+                .and_then(|m| m.get_field_by_name("dangerous"))
+                .and_then(|v| v.as_bool())
+                .unwrap_or_default(),
+            tier: number("tier"),
         }
     }
 

@@ -62,10 +62,11 @@ pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
                     (status, _) => status,
                 };
                 let access = ["Public", "User", "Seller", "Admin"][rest.access as usize];
+                let tier = ["Default", "Pay", "Order", "Cart", "Browse", "Assistant"][rest.tier as usize];
                 let idempotency = ["None", "Accepted", "Required"][rest.idempotency as usize];
                 routes += &format!(
                     "    visitor.route::<{marker}>(&RouteInfo {{ verb: \"{}\", path: \"{}\", service: \"{}\", name: \"{}\", rpc: \"/{}/{}\", \
-                     binding: {index}, body: {}, status: {status}, access: Access::{access}, idempotency: Idempotency::{idempotency}, etag: {}, safe: {}, \
+                     binding: {index}, body: {}, status: {status}, access: Access::{access}, idempotency: Idempotency::{idempotency}, etag: {}, safe: {}, dangerous: {}, tier: Tier::{tier}, \
                      path_params: &{params:?}, request: \"{}\", answer: \"{}\", doc: {:?} }});\n",
                     binding.verb,
                     binding.path,
@@ -76,6 +77,7 @@ pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
                     binding.body,
                     !rest.etag.is_empty(),
                     options.idempotent(&method).1,
+                    rest.dangerous,
                     input.full_name(),
                     output.full_name(),
                     comment(&method.parent_file(), method.path()),

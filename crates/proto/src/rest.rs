@@ -36,6 +36,23 @@ pub enum Idempotency {
     Required,
 }
 
+/// Priority of a route under overload. The order is that of importance, the most important first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Tier {
+    /// What the edge's own table says for the surface and verb.
+    Default,
+    /// Moves money.
+    Pay,
+    /// Concerns orders.
+    Order,
+    /// Concerns carts.
+    Cart,
+    /// Looks around.
+    Browse,
+    /// Talks to the assistant.
+    Assistant,
+}
+
 /// The rules of one route.
 #[derive(Debug)]
 pub struct RouteInfo {
@@ -63,6 +80,10 @@ pub struct RouteInfo {
     pub etag: bool,
     /// The method changes nothing.
     pub safe: bool,
+    /// Wants an access token that has seen the password lately.
+    pub dangerous: bool,
+    /// How soon it is shed under overload.
+    pub tier: Tier,
     /// Names of the path parameters, in order.
     pub path_params: &'static [&'static str],
     /// Full name of the request message.

@@ -88,6 +88,15 @@ impl Caller {
     }
 }
 
+/// The client at the other end of the outermost request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Origin {
+    /// Network address as text, behind trusted proxies the one they name; empty when unknown.
+    pub address: String,
+    /// What the client says it is.
+    pub user_agent: String,
+}
+
 /// Context of the work in progress; the channel sends it along, the server layer restores it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Call {
@@ -101,6 +110,10 @@ pub struct Call {
     pub at: Option<Micros>,
     /// Id of the outermost request, for support and logs.
     pub request_id: String,
+    /// Where the outermost request came from; none for work of the mall itself.
+    pub origin: Option<Arc<Origin>>,
+    /// Versions of services that calls made for this request go to where they exist (canary), by service name.
+    pub versions: Option<Arc<Vec<(String, String)>>>,
 }
 
 impl Call {

@@ -28,7 +28,7 @@ mod served;
 mod server;
 mod trace;
 
-pub use call::{Call, Caller, CallerKind, Surface, current, scope, with_current};
+pub use call::{Call, Caller, CallerKind, Origin, Surface, current, scope, with_current};
 pub use channel::{Client, ServiceChannel};
 pub use channels::Channels;
 pub use config::{BreakerPolicy, Config, Connect, MESSAGE_BYTES_MAX, Policy, RetryPolicy};

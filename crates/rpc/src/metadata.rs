@@ -4,9 +4,10 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use mallard_types::{Error, Micros, Result};
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::call::{Call, Caller, CallerKind, Surface};
+use crate::call::{Call, Caller, CallerKind, Origin, Surface};
 use crate::trace::Trace;
 
 /// W3C trace context.
@@ -19,6 +20,10 @@ pub(crate) const CALLER: HeaderName = HeaderName::from_static("mallard-caller");
 pub(crate) const AT: HeaderName = HeaderName::from_static("mallard-at");
 /// Id of the outermost request.
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("mallard-request-id");
+/// Where the outermost request came from: `address;user agent`.
+pub(crate) const ORIGIN: HeaderName = HeaderName::from_static("mallard-origin");
+/// Versions of services the request goes to: `service=version,…`.
+pub(crate) const VERSIONS: HeaderName = HeaderName::from_static("mallard-versions");
 /// The service the caller means, where one port serves several.
 pub(crate) const SERVICE: HeaderName = HeaderName::from_static("mallard-service");
 /// Proof that the caller belongs to the cluster.
@@ -34,6 +39,8 @@ pub(crate) fn write_call(headers: &mut HeaderMap, call: &Call) {
     put(headers, CALLER, (call.caller != Caller::default()).then(|| caller_text(&call.caller)));
     put(headers, AT, call.at.map(|at| at.to_string()));
     put(headers, REQUEST_ID, (!call.request_id.is_empty()).then(|| token(&call.request_id)));
+    put(headers, ORIGIN, call.origin.as_deref().map(|o| format!("{};{}", token(&o.address), token(&o.user_agent))));
+    put(headers, VERSIONS, call.versions.as_deref().map(|versions| versions_text(versions)));
 }
 
 /// Writes the trace of this hop.
@@ -107,7 +114,33 @@ pub(crate) fn read_call(headers: &HeaderMap, trusted: bool) -> Result<Call> {
     if let Some(value) = headers.get(REQUEST_ID) {
         call.request_id = value.to_str().ok().and_then(parse_token).ok_or_else(|| unreadable(&REQUEST_ID))?;
     }
+    if let Some(value) = headers.get(ORIGIN) {
+        let origin = value.to_str().ok().and_then(parse_origin).ok_or_else(|| unreadable(&ORIGIN))?;
+        call.origin = Some(Arc::new(origin));
+    }
+    if let Some(value) = headers.get(VERSIONS) {
+        let versions = value.to_str().ok().and_then(parse_versions).ok_or_else(|| unreadable(&VERSIONS))?;
+        call.versions = Some(Arc::new(versions));
+    }
     Ok(call)
+}
+
+fn versions_text(versions: &[(String, String)]) -> String {
+    let pairs = versions.iter().map(|(service, version)| format!("{}={}", token(service), token(version)));
+    pairs.collect::<Vec<_>>().join(",")
+}
+
+fn parse_versions(text: &str) -> Option<Vec<(String, String)>> {
+    let pair = |pair: &str| {
+        let (service, version) = pair.split_once('=')?;
+        Some((parse_token(service)?, parse_token(version)?))
+    };
+    text.split(',').map(pair).collect()
+}
+
+fn parse_origin(text: &str) -> Option<Origin> {
+    let (address, user_agent) = text.split_once(';')?;
+    Some(Origin { address: parse_token(address)?, user_agent: parse_token(user_agent)? })
 }
 
 /// Returns the text of a header, `None` when it is absent or not text.

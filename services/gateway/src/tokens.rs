@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use http::HeaderMap;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
 use mallard_gateway_core::{Authenticate, auth};
-use mallard_proto::rest::RouteInfo;
+use mallard_proto::rest::{Access, RouteInfo};
 use mallard_rpc::{Caller, CallerKind};
 use mallard_types::{Error, Micros, Result};
 use serde::Deserialize;
@@ -126,7 +126,8 @@ impl Authenticate for Tokens {
         }
     }
 
-    fn permit(&self, info: &RouteInfo, caller: &Caller) -> Result<()> {
+    fn authorise(&self, info: &RouteInfo, access: Access, _: &str, caller: &Caller) -> Result<()> {
+        auth::check(access, caller)?;
         if caller.has_role(NO_BUYING) && BUYING.contains(&info.name) {
             return Err(Error::forbidden("account_banned", "this account may not buy"));
         }

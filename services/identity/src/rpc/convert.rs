@@ -33,6 +33,7 @@ impl Rpc {
             updated_at: time(user.updated_at),
             version: user.version,
             seller_id: user.seller_id,
+            ..User::default()
         }
     }
 }
@@ -44,6 +45,7 @@ pub(super) fn session(session: domain::Session, current: &str) -> Session {
         created_at: time(session.created_at),
         last_used_at: time(session.last_used_at),
         user_agent: session.user_agent,
+        ..Session::default()
     }
 }
 
