@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mallard_rpc::{
-    Call, Caller, CallerKind, Channels, Client, Config, Fault, FaultAction, Surface, Trace, current, error, scope,
+    Call, Caller, CallerKind, Origin, Channels, Client, Config, Fault, FaultAction, Surface, Trace, current, error, scope,
     status,
 };
 use mallard_types::{Error, Kind};
@@ -55,6 +55,8 @@ fn shopper() -> Call {
         deadline: None,
         at: Some(-5),
         request_id: "req 1".into(),
+        origin: Some(Arc::new(Origin { address: "2001:db8::1".into(), user_agent: "Browser/5 (鸭; x)".into() })),
+        versions: Some(Arc::new(vec![("cart".into(), "v2".into()), ("order".into(), "2026.11".into())])),
     }
 }
 
