@@ -1,8 +1,9 @@
-//! Measures a mall over HTTP: browsing or checking out, closed or open loop.
+//! Measures a mall over HTTP: browsing, checking out, or more of that than it can take; closed or open loop.
 
 mod browse;
 mod checkout;
 mod load;
+mod overload;
 mod shop;
 
 use std::path::PathBuf;
@@ -21,6 +22,8 @@ pub enum Scenario {
     Browse,
     /// One or more lines into the cart, then an order paid by card.
     Checkout,
+    /// Checkouts at a multiple of the peak.
+    Overload,
 }
 
 /// How it is measured.
@@ -38,6 +41,8 @@ pub struct Options {
     pub products: usize,
     /// Lines per order.
     pub lines: usize,
+    /// Offered load of [`Scenario::Overload`] as a multiple of the peak, where no rate is given.
+    pub overload: f64,
     /// A running mall; none starts one in this process on a fresh folder.
     pub url: Option<String>,
     /// Operator of that mall.
@@ -57,6 +62,7 @@ pub async fn run(scenario: Scenario, options: &Options, config: mallard_runtime:
     let mut result = match scenario {
         Scenario::Browse => browse::run(&shop, options).await?,
         Scenario::Checkout => checkout::run(&shop, options).await?,
+        Scenario::Overload => overload::run(&shop, options).await?,
     };
     let checks = shop.check().await?;
     let red: Vec<_> =

@@ -9,6 +9,7 @@ use serde_json::Value;
 use tokio::net::TcpStream;
 
 /// Talks to one mall; every call has a connection of its own.
+#[derive(Clone)]
 pub struct Client {
     authority: String,
 }

@@ -11,27 +11,12 @@ use serde_json::{Value, json};
 use super::Options;
 use super::load::{self, Outcome, Work};
 use super::shop::{BenchShop, PRICE};
+use crate::http::Client;
 
 /// Runs the scenario.
 pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
-    let skus: Arc<Vec<String>> = Arc::new(shop.products.iter().map(|product| product.sku.clone()).collect());
-    let paid = Arc::new(AtomicU64::new(0));
-    let mut clients = Vec::with_capacity(options.clients);
-    for i in 0..options.clients {
-        let token = shop.shopper(i).await?;
-        clients.push(Buyer {
-            sender: shop.client.connect().await?,
-            authority: shop.client.authority().to_owned(),
-            authorization: format!("Bearer {token}"),
-            skus: skus.clone(),
-            // A different walk through the products for each client.
-            next: i * 7_919,
-            lines: options.lines.max(1),
-            tag: mallard_runtime::Chance::system().number(),
-            orders: 0,
-            paid: paid.clone(),
-        });
-    }
+    let clients = buyers(shop, options.clients, options).await?;
+    let paid = clients.first().map(|buyer| Arc::clone(&buyer.paid)).unwrap_or_default();
     let before = shop.statements().await?;
     let report = load::run(clients, options.warm_up, options.duration, options.rate).await?;
     let statements = shop.statements().await? - before;
@@ -44,9 +29,33 @@ pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
     Ok(result)
 }
 
-struct Buyer {
+/// Makes shoppers who buy, each on a connection of its own. They count their orders together.
+pub async fn buyers(shop: &BenchShop, count: usize, options: &Options) -> anyhow::Result<Vec<Buyer>> {
+    let skus: Arc<Vec<String>> = Arc::new(shop.products.iter().map(|product| product.sku.clone()).collect());
+    let paid = Arc::new(AtomicU64::new(0));
+    let mut clients = Vec::with_capacity(count);
+    for i in 0..count {
+        let token = shop.shopper(i).await?;
+        clients.push(Buyer {
+            sender: shop.client.connect().await?,
+            client: shop.client.clone(),
+            authorization: format!("Bearer {token}"),
+            skus: skus.clone(),
+            // A different walk through the products for each client.
+            next: i * 7_919,
+            lines: options.lines.max(1),
+            tag: mallard_runtime::Chance::system().number(),
+            orders: 0,
+            paid: paid.clone(),
+        });
+    }
+    Ok(clients)
+}
+
+/// A shopper who fills a cart and pays, again and again.
+pub struct Buyer {
     sender: SendRequest<Full<Bytes>>,
-    authority: String,
+    client: Client,
     authorization: String,
     skus: Arc<Vec<String>>,
     next: usize,
@@ -86,11 +95,15 @@ impl Buyer {
 
     async fn post(&mut self, path: &str, key: Option<&str>, body: String) -> anyhow::Result<(u16, Bytes)> {
         let mut request = http::Request::post(path)
-            .header("host", &self.authority)
+            .header("host", self.client.authority())
             .header("authorization", &self.authorization)
             .header("content-type", "application/json");
         if let Some(key) = key {
             request = request.header("idempotency-key", key);
+        }
+        // A mall that sheds load may close the connection with its answer.
+        if self.sender.is_closed() {
+            self.sender = self.client.connect().await?;
         }
         self.sender.ready().await?;
         let answer = self.sender.send_request(request.body(Full::new(Bytes::from(body)))?).await?;
@@ -101,7 +114,8 @@ impl Buyer {
 
 fn failed(status: u16, bytes: &[u8]) -> Outcome {
     let body: Value = serde_json::from_slice(bytes).unwrap_or_default();
-    Outcome::Failed(format!("{status} {}", body["error"]["code"].as_str().unwrap_or("?")))
+    let code = format!("{status} {}", body["error"]["code"].as_str().unwrap_or("?"));
+    if matches!(status, 429 | 503) { Outcome::Refused(code) } else { Outcome::Failed(code) }
 }
 
 impl Work for Buyer {

@@ -15,13 +15,17 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 pub enum Outcome {
     /// Done; bytes read.
     Done(usize),
-    /// Refused or failed, by code.
+    /// Told to come back, by code. Never counts as work done.
+    Refused(String),
+    /// Failed, by code.
     Failed(String),
 }
 
 /// What one client, or all together, saw.
 pub struct Report {
     latency: Histogram<u64>,
+    refusal: Histogram<u64>,
+    refused: BTreeMap<String, u64>,
     errors: BTreeMap<String, u64>,
     done: u64,
     bytes: u64,
@@ -32,6 +36,8 @@ impl Report {
     fn new() -> anyhow::Result<Report> {
         Ok(Report {
             latency: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?,
+            refusal: Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?,
+            refused: BTreeMap::new(),
             errors: BTreeMap::new(),
             done: 0,
             bytes: 0,
@@ -40,12 +46,16 @@ impl Report {
     }
 
     fn note(&mut self, outcome: Outcome, latency: Duration) {
+        let micros = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX_US).clamp(1, LATENCY_MAX_US);
         match outcome {
             Outcome::Done(bytes) => {
                 self.done += 1;
                 self.bytes += bytes as u64;
-                let micros = u64::try_from(latency.as_micros()).unwrap_or(LATENCY_MAX_US).clamp(1, LATENCY_MAX_US);
                 self.latency.saturating_record(micros);
+            }
+            Outcome::Refused(code) => {
+                self.refusal.saturating_record(micros);
+                *self.refused.entry(code).or_default() += 1;
             }
             Outcome::Failed(code) => *self.errors.entry(code).or_default() += 1,
         }
@@ -53,9 +63,13 @@ impl Report {
 
     fn merge(&mut self, other: Report) -> anyhow::Result<()> {
         self.latency.add(other.latency)?;
+        self.refusal.add(other.refusal)?;
         self.done += other.done;
         self.bytes += other.bytes;
         self.elapsed = self.elapsed.max(other.elapsed);
+        for (code, count) in other.refused {
+            *self.refused.entry(code).or_default() += count;
+        }
         for (code, count) in other.errors {
             *self.errors.entry(code).or_default() += count;
         }
@@ -75,12 +89,15 @@ impl Report {
     /// Returns the report as JSON; latencies in milliseconds.
     pub fn to_json(&self) -> Value {
         let at = |quantile: f64| self.latency.value_at_quantile(quantile) as f64 / 1_000.0;
+        let refused_at = |quantile: f64| self.refusal.value_at_quantile(quantile) as f64 / 1_000.0;
         json!({
             "done": self.done,
             "per_second": (self.rate() * 10.0).round() / 10.0,
             "seconds": self.elapsed.as_secs_f64(),
             "megabytes": self.bytes as f64 / 1e6,
             "latency_ms": { "p50": at(0.5), "p90": at(0.9), "p99": at(0.99), "p99_9": at(0.999), "max": self.latency.max() as f64 / 1_000.0 },
+            "refused": self.refused,
+            "refusal_ms": { "p50": refused_at(0.5), "p99": refused_at(0.99), "max": self.refusal.max() as f64 / 1_000.0 },
             "errors": self.errors,
         })
     }

@@ -24,6 +24,8 @@ enum ScenarioArg {
     Browse(LoadArgs),
     /// Fills carts and pays orders by card.
     Checkout(LoadArgs),
+    /// Finds the peak of checkouts, then offers a multiple of it.
+    Overload(LoadArgs),
 }
 
 /// How to load.
@@ -47,6 +49,9 @@ struct LoadArgs {
     /// Lines per order.
     #[arg(long, default_value_t = 1)]
     lines: usize,
+    /// Offered load of `overload`, as a multiple of the peak.
+    #[arg(long, default_value_t = 3.0)]
+    times: f64,
     /// A running mall; a fresh one in this process when left out.
     #[arg(long)]
     url: Option<String>,
@@ -69,6 +74,7 @@ pub async fn run(args: BenchArgs, config: Config) -> anyhow::Result<ExitCode> {
     let (scenario, args) = match args.scenario {
         ScenarioArg::Browse(args) => (Scenario::Browse, args),
         ScenarioArg::Checkout(args) => (Scenario::Checkout, args),
+        ScenarioArg::Overload(args) => (Scenario::Overload, args),
     };
     let password = match (&args.url, args.password) {
         (Some(_), password) => password.context("give the operator's password with --password or MALLARD_PASSWORD")?,
@@ -81,6 +87,7 @@ pub async fn run(args: BenchArgs, config: Config) -> anyhow::Result<ExitCode> {
         rate: args.rate,
         products: args.products.max(1),
         lines: args.lines,
+        overload: args.times.clamp(0.1, 100.0),
         url: args.url,
         email: args.email,
         password,
@@ -115,6 +122,11 @@ fn print(result: &Value) {
         ("SQL statements per checkout", "statements_per_checkout"),
         ("bare handler per second", "bare_per_second"),
         ("ratio to the bare handler", "ratio_to_bare"),
+        ("peak per second", "peak_per_second"),
+        ("offered per second", "offered_per_second"),
+        ("goodput as a share of the peak", "goodput_ratio"),
+        ("refused", "refused"),
+        ("refusals ms", "refusal_ms"),
     ] {
         if !result[key].is_null() {
             println!("{label}: {}", result[key]);
