@@ -24,6 +24,7 @@ pub fn services() -> Vec<ServiceSpec> {
         mallard_payment::service(),
         mallard_order::service(),
         mallard_gateway::service(),
+        mallard_web::service(),
     ]
 }
 

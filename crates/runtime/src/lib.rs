@@ -16,4 +16,4 @@ pub use config::{Config, ConfigError};
 pub use context::Context;
 pub use mall::{Mall, Settings, Storage};
 pub use shutdown::Shutdown;
-pub use spec::{Parts, ServiceSpec};
+pub use spec::{Front, Parts, ServiceSpec};

@@ -147,6 +147,7 @@ impl Mall {
             rpc_addr: None,
         };
         let mut http = None;
+        let mut front = None;
         let mut rpc_routes = Vec::new();
         for spec in &chosen {
             let db = open_db(&settings.storage, spec).await?;
@@ -189,6 +190,12 @@ impl Mall {
                 }
                 http = Some(router);
             }
+            if let Some(pages) = parts.front {
+                if front.is_some() {
+                    bail!("service {} brings a second front; one process has one", spec.name);
+                }
+                front = Some(pages);
+            }
             mall.contexts.insert(spec.name, context);
         }
         if let Some(address) = settings.rpc_listen {
@@ -207,6 +214,9 @@ impl Mall {
             let mut router = http.unwrap_or_else(|| ops::router(shutdown.clone()));
             if let Some(pages) = settings.pages {
                 router = router.merge(pages);
+            }
+            if let Some(front) = front {
+                router = front(router);
             }
             mall.serve_http(address, router).await?;
         }

@@ -31,11 +31,16 @@ pub struct Parts {
     pub flows: bool,
     /// An HTTP application, served on the process's public address.
     pub http: Option<axum::Router>,
+    /// Puts pages in front of the process's HTTP application: takes it and returns the one that is served instead.
+    pub front: Option<Front>,
 }
+
+/// Wraps the HTTP application of a process.
+pub type Front = Box<dyn FnOnce(axum::Router) -> axum::Router + Send>;
 
 impl Parts {
     /// Makes the parts of a service that only answers RPCs.
     pub fn new(routes: tonic::service::Routes) -> Parts {
-        Parts { routes, subscriptions: Vec::new(), tasks: Vec::new(), flows: false, http: None }
+        Parts { routes, subscriptions: Vec::new(), tasks: Vec::new(), flows: false, http: None, front: None }
     }
 }

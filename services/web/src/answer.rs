@@ -1,0 +1,165 @@
+//! What a page answers, and the headers every answer carries.
+
+use askama::Template;
+use axum::body::Body;
+use axum::response::Response;
+use http::header::{
+    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER,
+    SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+};
+use http::{HeaderName, HeaderValue, StatusCode};
+use mallard_gateway_core::edge::REQUEST_ID;
+use mallard_types::{Error, Result};
+
+use crate::ask::{Ask, LANGUAGE_COOKIE, SESSION_COOKIE, SESSION_COOKIE_TLS};
+use crate::domain::Secret;
+
+/// Nothing runs, loads, frames or takes our forms but ourselves.
+const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+                      form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const PERMISSIONS: HeaderName = HeaderName::from_static("permissions-policy");
+const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
+const COOKIE_AGE_S: u32 = 30 * 24 * 60 * 60;
+const LANGUAGE_AGE_S: u32 = 365 * 24 * 60 * 60;
+
+/// What becomes of the session's cookie.
+#[derive(Debug, Default)]
+pub enum CookieChange {
+    /// The visitor keeps the one it has, or gets the one this request made.
+    #[default]
+    Keep,
+    /// A new session, as after a login.
+    New(Secret),
+    /// None, as after a logout.
+    End,
+}
+
+/// What a page answers.
+#[derive(Debug)]
+pub struct Answer {
+    /// Status.
+    pub status: StatusCode,
+    /// The document; empty for a redirection.
+    pub body: String,
+    /// Where to go instead.
+    pub location: Option<String>,
+    /// The session's cookie.
+    pub cookie: CookieChange,
+    /// Seconds after which to try again.
+    pub retry_after_s: Option<u64>,
+    /// Verbs the page takes, after another.
+    pub allow: Option<&'static str>,
+    /// Type of the body.
+    pub kind: &'static str,
+}
+
+impl Answer {
+    /// Answers a document.
+    ///
+    /// # Errors
+    /// `page_unwritable` when the template cannot be written.
+    pub fn page(template: &impl Template) -> Result<Answer> {
+        Answer::with(StatusCode::OK, template)
+    }
+
+    /// Answers a document with another status than 200.
+    ///
+    /// # Errors
+    /// `page_unwritable` when the template cannot be written.
+    pub fn with(status: StatusCode, template: &impl Template) -> Result<Answer> {
+        let body = template
+            .render()
+            .map_err(|error| Error::internal("page_unwritable", "the page could not be written").source(error))?;
+        Ok(Answer { status, body, ..Answer::redirect(None) })
+    }
+
+    /// Sends the visitor to another page, to be read.
+    pub fn to(location: String) -> Answer {
+        Answer::redirect(Some(location))
+    }
+
+    fn redirect(location: Option<String>) -> Answer {
+        Answer {
+            status: StatusCode::SEE_OTHER,
+            body: String::new(),
+            location,
+            cookie: CookieChange::Keep,
+            retry_after_s: None,
+            allow: None,
+            kind: "text/html; charset=utf-8",
+        }
+    }
+
+    /// Changes the session's cookie.
+    pub fn cookie(mut self, cookie: CookieChange) -> Answer {
+        self.cookie = cookie;
+        self
+    }
+}
+
+/// Makes the HTTP answer of a page.
+pub fn seal(ask: &Ask, answer: Answer, is_head: bool) -> Response {
+    let length = answer.body.len();
+    let body = if is_head { Body::empty() } else { Body::from(answer.body) };
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    let mut put = |name: HeaderName, value: &str| {
+        // Every value here is ours and plain; what is not is left out rather than sent wrong.
+        if let Ok(value) = HeaderValue::from_str(value) {
+            headers.append(name, value);
+        }
+    };
+    match &answer.location {
+        Some(location) => put(LOCATION, location),
+        None => {
+            put(CONTENT_TYPE, answer.kind);
+            put(CONTENT_LANGUAGE, ask.lang.tag());
+            if is_head {
+                put(http::header::CONTENT_LENGTH, &length.to_string());
+            }
+        }
+    }
+    // Every page may show who is signed in.
+    put(CACHE_CONTROL, "private, no-store");
+    put(VARY, "Cookie, Accept-Language");
+    put(CONTENT_SECURITY_POLICY, POLICY);
+    put(X_CONTENT_TYPE_OPTIONS, "nosniff");
+    put(X_FRAME_OPTIONS, "DENY");
+    // Not `no-referrer`: browsers would then hide the origin of our own forms, which is checked.
+    put(REFERRER_POLICY, "same-origin");
+    put(PERMISSIONS, "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
+    put(OPENER, "same-origin");
+    put(REQUEST_ID, &ask.request_id);
+    if ask.tls {
+        put(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    }
+    if let Some(seconds) = answer.retry_after_s {
+        put(RETRY_AFTER, &seconds.to_string());
+    }
+    if let Some(allow) = answer.allow {
+        put(ALLOW, allow);
+    }
+    if let Some(cookie) = session_cookie(ask, &answer.cookie) {
+        put(SET_COOKIE, &cookie);
+    }
+    if let Some(lang) = ask.forced.filter(|lang| ask.language_cookie != Some(*lang)) {
+        let secure = if ask.tls { "; Secure" } else { "" };
+        put(
+            SET_COOKIE,
+            &format!("{LANGUAGE_COOKIE}={}; Path=/; Max-Age={LANGUAGE_AGE_S}; SameSite=Lax; HttpOnly{secure}", lang.tag()),
+        );
+    }
+    response
+}
+
+fn session_cookie(ask: &Ask, change: &CookieChange) -> Option<String> {
+    let (value, age_s) = match change {
+        CookieChange::Keep if ask.is_new => (ask.secret.cookie(), COOKIE_AGE_S),
+        CookieChange::Keep => return None,
+        CookieChange::New(secret) => (secret.cookie(), COOKIE_AGE_S),
+        CookieChange::End => (String::new(), 0),
+    };
+    let (name, secure) = if ask.tls { (SESSION_COOKIE_TLS, "; Secure") } else { (SESSION_COOKIE, "") };
+    Some(format!("{name}={value}; Path=/; Max-Age={age_s}; SameSite=Lax; HttpOnly{secure}"))
+}

@@ -1,0 +1,301 @@
+//! One request for a page: who asks, in which language, with which fields; and the calls made for it.
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::extract::ConnectInfo;
+use http::HeaderMap;
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, USER_AGENT};
+use http::request::Parts;
+use mallard_gateway_core::edge::request_id;
+use mallard_rpc::{Call, Caller, Origin, Surface, Trace};
+use mallard_types::{Error, Result};
+use tokio::time::Instant;
+use tonic::{Response, Status};
+
+use crate::domain::{Lang, Secret, negotiate, split_language};
+use crate::session::Session;
+use crate::site::Site;
+use crate::text::Text;
+
+/// Cookie of the session; behind TLS its name forbids that another host sets it.
+pub const SESSION_COOKIE: &str = "mallard_session";
+pub const SESSION_COOKIE_TLS: &str = "__Host-mallard_session";
+/// Cookie of the language chosen last.
+pub const LANGUAGE_COOKIE: &str = "mallard_language";
+const USER_AGENT_CHARS_MAX: usize = 300;
+
+/// Fields of a query or a form, in order.
+#[derive(Clone, Debug, Default)]
+pub struct Fields(Vec<(String, String)>);
+
+impl Fields {
+    /// Reads urlencoded fields; at most 1,000.
+    pub fn parse(text: &[u8]) -> Fields {
+        Fields(form_urlencoded::parse(text).take(1_000).map(|(name, value)| (name.into(), value.into())).collect())
+    }
+
+    /// Returns a field without blanks around it, empty when it is missing.
+    pub fn get(&self, name: &str) -> &str {
+        self.raw(name).trim()
+    }
+
+    /// Returns a field as it was typed: passwords may begin with a blank.
+    pub fn raw(&self, name: &str) -> &str {
+        self.0.iter().find(|(found, _)| found == name).map_or("", |(_, value)| value.as_str())
+    }
+
+    /// Returns every value of a field.
+    pub fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(found, _)| found == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Returns a whole number.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.get(name).parse().ok()
+    }
+}
+
+/// A request for a page.
+pub struct Ask {
+    /// The site.
+    pub site: Arc<Site>,
+    /// Language of the answer.
+    pub lang: Lang,
+    /// Its texts.
+    pub t: &'static Text,
+    /// What stands in front of every link: nothing, or the language the path forces.
+    pub base: &'static str,
+    /// Language the path forces.
+    pub forced: Option<Lang>,
+    /// Path without the language.
+    pub path: String,
+    /// Query as it came, empty without one.
+    pub query_text: String,
+    /// Fields of the query.
+    pub query: Fields,
+    /// Fields of the form.
+    pub form: Fields,
+    /// Whether the browser came over TLS.
+    pub tls: bool,
+    /// Host the browser asked for.
+    pub host: String,
+    /// Secret of the visitor's session.
+    pub secret: Secret,
+    /// Whether the visitor has no cookie with it yet.
+    pub is_new: bool,
+    /// The visitor's session, when something is remembered.
+    pub session: Option<Arc<Session>>,
+    /// Language of the cookie.
+    pub language_cookie: Option<Lang>,
+    /// For support and logs.
+    pub request_id: String,
+    trace: Trace,
+    origin: Arc<Origin>,
+    started: Instant,
+}
+
+impl Ask {
+    /// Reads a request's head.
+    ///
+    /// # Errors
+    /// The session store's.
+    pub async fn new(site: Arc<Site>, parts: &Parts) -> Result<Ask> {
+        let (forced, path) = split_language(parts.uri.path());
+        let headers = &parts.headers;
+        let tls = header(headers, "x-forwarded-proto").eq_ignore_ascii_case("https");
+        let name = if tls { SESSION_COOKIE_TLS } else { SESSION_COOKIE };
+        let known = cookie(headers, name).and_then(Secret::parse);
+        let session = match &known {
+            Some(secret) => site.sessions.find(secret).await?,
+            None => None,
+        };
+        let language_cookie = cookie(headers, LANGUAGE_COOKIE).and_then(Lang::of_tag);
+        let profile = session.as_ref().and_then(|session| {
+            session.stored().kept.user.as_ref().and_then(|user| Lang::of_tag(&user.language))
+        });
+        let accepted = || negotiate(header(headers, ACCEPT_LANGUAGE.as_str()));
+        let lang = forced.or(language_cookie).or(profile).unwrap_or_else(accepted);
+        let query_text = parts.uri.query().unwrap_or_default().to_owned();
+        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
+        let user_agent = header(headers, USER_AGENT.as_str()).chars().take(USER_AGENT_CHARS_MAX).collect();
+        Ok(Ask {
+            lang,
+            t: Text::of(lang),
+            base: match forced {
+                None => "",
+                Some(Lang::En) => "/en",
+                Some(Lang::Zh) => "/zh",
+            },
+            forced,
+            path: path.to_owned(),
+            query: Fields::parse(query_text.as_bytes()),
+            query_text,
+            form: Fields::default(),
+            tls,
+            host: header(headers, HOST.as_str()).to_owned(),
+            is_new: known.is_none(),
+            secret: known.unwrap_or_else(|| site.sessions.secret()),
+            session,
+            language_cookie,
+            request_id: request_id(headers).unwrap_or_else(|| site.ctx.id("req")),
+            trace: Trace::parse(header(headers, "traceparent")).unwrap_or_else(|| site.trace()),
+            origin: Arc::new(Origin { address: address.unwrap_or_default(), user_agent }),
+            started: Instant::now(),
+            site,
+        })
+    }
+
+    /// Reads as nobody, within the time of a read: what is public is the same for all.
+    pub async fn public<F: Future>(&self, work: F) -> F::Output {
+        let caller = Caller { language: self.lang.tag().into(), surface: Surface::Store, ..Caller::default() };
+        mallard_rpc::scope(self.call(caller, self.site.config.read_timeout_ms), work).await
+    }
+
+    /// Reads as somebody, within the time of a read.
+    ///
+    /// # Errors
+    /// The callee's.
+    pub async fn read<T>(&self, caller: &Caller, work: impl Future<Output = Answer<T>>) -> Result<T> {
+        let call = self.call(caller.clone(), self.site.config.read_timeout_ms);
+        mallard_rpc::scope(call, work).await.map(Response::into_inner).map_err(mallard_rpc::error)
+    }
+
+    /// Changes something as somebody, within the time of a change.
+    ///
+    /// # Errors
+    /// The callee's.
+    pub async fn write<T>(&self, caller: &Caller, work: impl Future<Output = Answer<T>>) -> Result<T> {
+        let call = self.call(caller.clone(), self.site.config.write_timeout_ms);
+        mallard_rpc::scope(call, work).await.map(Response::into_inner).map_err(mallard_rpc::error)
+    }
+
+    fn call(&self, mut caller: Caller, timeout_ms: u64) -> Call {
+        caller.surface = Surface::Store;
+        caller.language = self.lang.tag().into();
+        Call {
+            caller,
+            trace: self.trace,
+            deadline: Some(self.started + Duration::from_millis(timeout_ms)),
+            request_id: self.request_id.clone(),
+            origin: Some(Arc::clone(&self.origin)),
+            ..Call::default()
+        }
+    }
+
+    /// Returns who is signed in; an anonymous caller when nobody is.
+    ///
+    /// # Errors
+    /// `account_banned`; identity's own when it does not answer.
+    pub async fn caller(&self) -> Result<Caller> {
+        match &self.session {
+            Some(session) => self.as_of(session).await,
+            None => Ok(Caller::default()),
+        }
+    }
+
+    /// Returns who is signed in with a session.
+    ///
+    /// # Errors
+    /// As [`Ask::caller`].
+    pub async fn as_of(&self, session: &Session) -> Result<Caller> {
+        let asked = mallard_rpc::scope(
+            self.call(Caller::default(), self.site.config.read_timeout_ms),
+            self.site.sessions.caller(session),
+        );
+        Ok(asked.await?.unwrap_or_default())
+    }
+
+    /// Returns the signed-in shopper.
+    ///
+    /// # Errors
+    /// `unauthenticated`, which becomes the way to sign in.
+    pub async fn shopper(&self) -> Result<Caller> {
+        let caller = self.caller().await?;
+        caller.require_user()?;
+        Ok(caller)
+    }
+
+    /// Returns the token of the guest's cart, empty without one.
+    pub fn cart_token(&self) -> String {
+        self.session.as_ref().map(|session| session.stored().kept.cart_token.clone()).unwrap_or_default()
+    }
+
+    /// Returns the visitor's session, made now when there is none.
+    ///
+    /// # Errors
+    /// The session store's.
+    pub async fn open_session(&self) -> Result<Arc<Session>> {
+        match &self.session {
+            Some(session) => Ok(Arc::clone(session)),
+            None => self.site.sessions.open(&self.secret).await,
+        }
+    }
+
+    /// Remembers how many different things the cart holds, for the badge.
+    pub async fn note_cart(&self, lines: usize) {
+        let lines = u32::try_from(lines).unwrap_or(u32::MAX);
+        let Some(session) = &self.session else { return };
+        if let Err(error) = self.site.sessions.change(session, |kept| kept.cart_lines = lines).await {
+            tracing::debug!(%error, request_id = self.request_id, "the badge of the cart was not remembered");
+        }
+    }
+
+    /// Returns what the browser says it is.
+    pub fn user_agent(&self) -> &str {
+        &self.origin.user_agent
+    }
+
+    /// Returns a link within the shop in the language of this page.
+    pub fn link(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+
+    /// Returns path and query of this page without the language, to come back to.
+    pub fn here(&self) -> String {
+        match self.query_text.is_empty() {
+            true => self.path.clone(),
+            false => format!("{}?{}", self.path, self.query_text),
+        }
+    }
+
+    /// Returns how long the request has been under way.
+    pub fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Checks that a form is the visitor's own: the token of the session, and no other site's page behind it.
+    ///
+    /// # Errors
+    /// `csrf_token_invalid`, `origin_mismatch`.
+    pub fn check_form(&self, headers: &HeaderMap) -> Result<()> {
+        let origin = header(headers, "origin");
+        let foreign = !origin.is_empty() && origin.split_once("://").is_none_or(|(_, host)| host != self.host);
+        let elsewhere = matches!(header(headers, "sec-fetch-site"), "cross-site" | "same-site");
+        if foreign || (origin.is_empty() && elsewhere) {
+            return Err(Error::forbidden("origin_mismatch", "the form was sent from another site"));
+        }
+        if self.is_new || !crate::domain::constant_eq(self.form.get("_csrf"), &self.secret.csrf()) {
+            return Err(Error::forbidden("csrf_token_invalid", "the form is too old or not yours; load the page again"));
+        }
+        Ok(())
+    }
+}
+
+type Answer<T> = std::result::Result<Response<T>, Status>;
+
+/// Returns a header as text, empty when it is missing.
+pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
+    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+}
+
+fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
+    headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';')).find_map(
+        |pair| {
+            let (found, value) = pair.trim().split_once('=')?;
+            (found == name).then_some(value)
+        },
+    )
+}

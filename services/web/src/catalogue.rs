@@ -1,0 +1,184 @@
+//! What the catalogue answers, remembered for a moment: it is the same for everybody, so most pages ask nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use mallard_bus::{Envelope, Handler};
+use mallard_cache::{Cache, Options};
+use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
+use mallard_proto::catalog::v1::{
+    BatchGetProductsRequest, Category, GetProductRequest, ListCategoriesRequest, ListProductsRequest,
+    ListProductsResponse, Product,
+};
+use mallard_rpc::ServiceChannel;
+use mallard_runtime::Context;
+use mallard_types::Result;
+
+use crate::config::Config;
+use crate::domain::Lang;
+
+/// How long an id that no listed product has is remembered.
+const ABSENT: Duration = Duration::from_millis(250);
+/// How long the title of a product that was in somebody's cart is remembered.
+const SEEN: Duration = Duration::from_secs(600);
+
+/// The shelves of the shop.
+#[derive(Debug, Default)]
+pub struct Directory {
+    /// Categories in order of position.
+    pub categories: Vec<Category>,
+}
+
+impl Directory {
+    /// Returns the categories without a parent.
+    pub fn departments(&self) -> impl Iterator<Item = &Category> {
+        self.categories.iter().filter(|category| category.parent_id.is_empty())
+    }
+
+    /// Returns the categories right below one.
+    pub fn below<'a>(&'a self, id: &'a str) -> impl Iterator<Item = &'a Category> {
+        self.categories.iter().filter(move |category| category.parent_id == id)
+    }
+
+    /// Finds a category by slug, in any letter case.
+    pub fn find(&self, slug: &str) -> Option<&Category> {
+        self.categories.iter().find(|category| category.slug.eq_ignore_ascii_case(slug))
+    }
+
+    /// Returns a category and all above it, the department first.
+    pub fn line(&self, id: &str) -> Vec<&Category> {
+        let mut line: Vec<&Category> = Vec::new();
+        let mut next = id;
+        while let Some(category) = self.categories.iter().find(|category| category.id == next) {
+            // A circle cannot be made through the catalogue; a page must not hang on one all the same.
+            if line.len() > 10 {
+                break;
+            }
+            line.insert(0, category);
+            next = &category.parent_id;
+        }
+        line
+    }
+}
+
+/// Returns a category's name in a language.
+pub fn category_name(category: &Category, lang: Lang) -> &str {
+    category.names.get(lang.tag()).map_or(category.name.as_str(), String::as_str)
+}
+
+/// Returns a product's title in a language.
+pub fn title(product: &Product, lang: Lang) -> &str {
+    match product.translations.get(lang.tag()) {
+        Some(texts) if !texts.title.is_empty() => &texts.title,
+        _ => &product.title,
+    }
+}
+
+/// Returns a product's description in a language.
+pub fn description(product: &Product, lang: Lang) -> &str {
+    match product.translations.get(lang.tag()) {
+        Some(texts) if !texts.description.is_empty() => &texts.description,
+        _ => &product.description,
+    }
+}
+
+/// Asks the catalogue.
+pub struct Catalogue {
+    client: CatalogServiceClient<ServiceChannel>,
+    directory: Cache<(), Arc<Directory>>,
+    products: Cache<String, Arc<Product>>,
+    lists: Cache<String, Arc<ListProductsResponse>>,
+    /// Products seen lately, for their titles only; a change ends them, or else their time.
+    seen: Cache<String, Arc<Product>>,
+}
+
+impl Catalogue {
+    /// Makes the reader.
+    pub fn new(ctx: &Context, config: &Config) -> Catalogue {
+        let options = Options::new(config.catalogue_max, Duration::from_millis(config.catalogue_ms));
+        Catalogue {
+            client: ctx.client(),
+            directory: Cache::new("web_directory", Options { capacity: 1, ..options }),
+            products: Cache::new("web_products", options.negative_ttl(ABSENT)),
+            lists: Cache::new("web_lists", options),
+            seen: Cache::new("web_titles", Options::new(config.catalogue_max, SEEN)),
+        }
+    }
+
+    /// Returns the shelves.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn directory(&self) -> Result<Arc<Directory>> {
+        let load = || async {
+            let mut client = self.client.clone();
+            let answer = client.list_categories(ListCategoriesRequest {}).await.map_err(mallard_rpc::error)?;
+            let mut categories = answer.into_inner().categories;
+            categories.sort_by(|a, b| (a.position, &a.id).cmp(&(b.position, &b.id)));
+            Ok(Arc::new(Directory { categories }))
+        };
+        self.directory.get_or_load((), load).await
+    }
+
+    /// Returns a listed product.
+    ///
+    /// # Errors
+    /// `product_not_found`; the catalogue's.
+    pub async fn product(&self, id: &str) -> Result<Arc<Product>> {
+        let load = || async {
+            let request = GetProductRequest { id: id.to_owned() };
+            let answer = self.client.clone().get_product(request).await.map_err(mallard_rpc::error)?;
+            Ok(Arc::new(answer.into_inner().product.unwrap_or_default()))
+        };
+        self.products.get_or_load(id.to_owned(), load).await
+    }
+
+    /// Returns a page of a list.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn list(&self, request: ListProductsRequest) -> Result<Arc<ListProductsResponse>> {
+        let key = format!("{request:?}");
+        let load = || async {
+            let answer = self.client.clone().list_products(request).await.map_err(mallard_rpc::error)?;
+            Ok(Arc::new(answer.into_inner()))
+        };
+        self.lists.get_or_load(key, load).await
+    }
+
+    /// Returns the listed products among these ids, in one call however many there are, up to a cart's worth.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn batch(&self, ids: Vec<String>) -> Result<Vec<Product>> {
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let request = BatchGetProductsRequest { ids };
+        let answer = self.client.clone().batch_get_products(request).await.map_err(mallard_rpc::error)?;
+        let products = answer.into_inner().products;
+        for product in &products {
+            self.seen.insert_versioned(product.id.clone(), product.version, Arc::new(product.clone()));
+        }
+        Ok(products)
+    }
+
+    /// Returns the title in a language where it is known without asking; quotes name goods in the shop's own language.
+    pub fn known_title(&self, product_id: &str, lang: Lang) -> Option<String> {
+        Some(title(&*self.seen.get(&product_id.to_owned())?, lang).to_owned())
+    }
+}
+
+/// Forgets what a changed product makes untrue.
+pub struct ProductChanged(pub Arc<Catalogue>);
+
+#[async_trait]
+impl Handler for ProductChanged {
+    async fn after(&self, event: &Envelope) {
+        // The key is the product.
+        self.0.products.purge(&event.key);
+        self.0.seen.purge(&event.key);
+        self.0.lists.purge_all();
+    }
+}

@@ -1,0 +1,49 @@
+//! Settings of the pages, section `[web]`.
+
+use serde::Deserialize;
+
+/// Limits and times.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Longest time a page waits for what it reads from other services, in milliseconds.
+    pub read_timeout_ms: u64,
+    /// Longest time a change, such as placing an order, may take, in milliseconds.
+    pub write_timeout_ms: u64,
+    /// How long a catalogue answer is used for pages, in milliseconds; a changed product ends it at once.
+    pub catalogue_ms: u64,
+    /// Most catalogue answers of a kind kept.
+    pub catalogue_max: usize,
+    /// How long identity's word about an access token is trusted, in milliseconds: bans and kicks hold after this time.
+    pub verify_ms: u64,
+    /// How long an untouched session lives, in days.
+    pub session_days: u32,
+    /// Most sessions kept in memory.
+    pub sessions_max: usize,
+    /// How long a session in memory is trusted where other processes may change it, in milliseconds.
+    pub shared_trust_ms: u64,
+    /// Pause between removals of sessions that are over, in seconds.
+    pub prune_interval_s: u64,
+    /// Most sessions removed in one transaction.
+    pub prune_batch_rows_max: u32,
+    /// Most pages under way at once; more are told to come back.
+    pub pages_max: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            read_timeout_ms: 2_000,
+            write_timeout_ms: 15_000,
+            catalogue_ms: 250,
+            catalogue_max: 2_000,
+            verify_ms: 1_000,
+            session_days: 30,
+            sessions_max: 50_000,
+            shared_trust_ms: 800,
+            prune_interval_s: 600,
+            prune_batch_rows_max: 500,
+            pages_max: 4_096,
+        }
+    }
+}

@@ -1,0 +1,13 @@
+//! What the pages decide without asking anybody: prices in words, languages, safe paths, which variant was chosen.
+
+mod choice;
+mod language;
+mod path;
+mod price;
+mod secret;
+
+pub use choice::{Choice, choose};
+pub use language::{Lang, negotiate};
+pub use path::{has_prefix, local_path, split_language};
+pub use price::price;
+pub use secret::{Secret, constant_eq};

@@ -1,0 +1,196 @@
+//! What the checkout's form holds.
+
+use mallard_proto::order::v1::LineInput;
+use mallard_proto::payment::v1::PaymentInput;
+use mallard_types::{Error, Result};
+use sha2::{Digest, Sha256};
+
+use crate::ask::{Ask, Fields};
+use crate::error::at_field;
+use crate::text::Text;
+use crate::view::Field;
+
+/// Most lines an order has.
+const LINES_MAX: usize = 100;
+
+/// Lines that a visitor chose out of a cart that cannot be bought as a whole; empty for the whole cart.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Chosen {
+    /// `sku:quantity`, as it travels in links and forms.
+    pub texts: Vec<String>,
+    /// Version of the cart they were seen in.
+    pub cart_version: String,
+}
+
+impl Chosen {
+    /// Reads the lines of a link or a form.
+    pub fn read(fields: &Fields) -> Chosen {
+        Chosen {
+            texts: fields.all("line").take(LINES_MAX + 1).map(str::to_owned).collect(),
+            cart_version: fields.get("cart").chars().take(20).collect(),
+        }
+    }
+
+    /// Returns the lines as the order takes them.
+    ///
+    /// # Errors
+    /// `line_unreadable`.
+    pub fn lines(&self) -> Result<Vec<LineInput>> {
+        let unreadable = || Error::refused("line_unreadable", "a line must be a SKU and a quantity").param("line");
+        let line = |text: &String| {
+            let (sku_id, quantity) = text.split_once(':').ok_or_else(unreadable)?;
+            let quantity = quantity.parse().map_err(|_| unreadable())?;
+            Ok(LineInput { sku_id: sku_id.to_owned(), quantity, agreed_unit_price_nanos: None })
+        };
+        self.texts.iter().map(line).collect()
+    }
+
+    /// Makes the key of the order. The same choice out of the same cart has the same key in every tab, so that it is ordered
+    /// once; the whole cart is ordered once per version by the order service itself.
+    pub fn key(&self, ask: &Ask, user_id: &str) -> String {
+        if self.texts.is_empty() {
+            return fresh_key(ask);
+        }
+        let mut hash = Sha256::new();
+        for part in [user_id, self.cart_version.as_str()].into_iter().chain(self.texts.iter().map(String::as_str)) {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        let hash: [u8; 32] = hash.finalize().into();
+        format!("web-{}", hex(&hash[..16]))
+    }
+}
+
+/// Makes a key nobody has used.
+pub fn fresh_key(ask: &Ask) -> String {
+    let bytes: [u8; 16] = ask.site.ctx.random_bytes();
+    format!("web-{}", hex(&bytes))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The fields of a card. Number and code are never written into a page again.
+pub struct Card {
+    /// Number.
+    pub number: Field,
+    /// Month and year.
+    pub expiry: Field,
+    /// Security code.
+    pub cvc: Field,
+}
+
+impl Card {
+    /// Makes the fields, with what is wrong with one of them.
+    pub fn new(ask: &Ask, error: Option<&Error>) -> Card {
+        let t: &'static Text = ask.t;
+        let field = |name, label, value: &str, autocomplete| Field {
+            inputmode: "numeric",
+            ..Field::text(name, label, value, autocomplete).required()
+        };
+        let mut card = Card {
+            number: Field { maxlength: 30, ..field("number", t.card_number, "", "cc-number") },
+            expiry: Field { maxlength: 7, ..field("expiry", t.card_expiry, ask.form.get("expiry"), "cc-exp") },
+            cvc: Field { maxlength: 4, ..field("cvc", t.card_cvc, "", "cc-csc") },
+        };
+        if let Some(error) = error {
+            let said = at_field(t, error);
+            match error.param.as_deref().unwrap_or_default() {
+                "payment.exp_month" | "payment.exp_year" => card.expiry.error = said,
+                "payment.cvc" => card.cvc.error = said,
+                "payment.number" => card.number.error = said,
+                _ => match error.code.as_ref() {
+                    "expired_card" => card.expiry.error = said,
+                    "incorrect_cvc" => card.cvc.error = said,
+                    "insufficient_funds" => card.number.error = t.insufficient,
+                    _ => card.number.error = t.declined,
+                },
+            }
+        }
+        card
+    }
+
+    /// Tells whether an error is about the card.
+    pub fn concerns(error: &Error) -> bool {
+        error.param.as_deref().is_some_and(|param| param.starts_with("payment."))
+            || error.kind == mallard_types::Kind::PaymentFailed
+    }
+}
+
+/// Reads how the visitor pays.
+///
+/// # Errors
+/// `card_expiry_invalid` for an expiry that is no month and year.
+pub fn payment(form: &Fields, method: &str) -> Result<PaymentInput> {
+    if method != "card" {
+        return Ok(PaymentInput { method: method.to_owned(), ..PaymentInput::default() });
+    }
+    let bad = || {
+        Error::new(mallard_types::Kind::Invalid, "card_expiry_invalid", "write month and year, e.g. 09/28")
+            .param("payment.exp_month")
+    };
+    let (exp_month, exp_year) = expiry(form.get("expiry")).ok_or_else(bad)?;
+    Ok(PaymentInput {
+        method: "card".into(),
+        number: form.get("number").to_owned(),
+        exp_month,
+        exp_year,
+        cvc: form.get("cvc").to_owned(),
+        card_token: String::new(),
+    })
+}
+
+/// Reads `09/28`, `9 / 2028` or `0928`.
+fn expiry(text: &str) -> Option<(i32, i32)> {
+    let text: String = text.chars().filter(|c| !c.is_whitespace()).collect();
+    if !text.bytes().all(|byte| byte.is_ascii_digit() || byte == b'/' || byte == b'-') {
+        return None;
+    }
+    let (month, year) = match text.split_once(['/', '-']) {
+        Some(parts) => parts,
+        None if text.len() == 4 || text.len() == 6 => text.split_at(2),
+        None => return None,
+    };
+    let year: i32 = match year.len() {
+        2 => 2_000 + year.parse::<i32>().ok()?,
+        4 => year.parse().ok()?,
+        _ => return None,
+    };
+    let month: i32 = month.parse().ok()?;
+    Some((month, year))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_expiry_is_read_as_people_write_it() {
+        for (text, read) in [
+            ("09/28", Some((9, 2028))),
+            (" 9 / 2028 ", Some((9, 2028))),
+            ("0928", Some((9, 2028))),
+            ("12-30", Some((12, 2030))),
+            ("13/28", Some((13, 2028))),
+            ("", None),
+            ("9", None),
+            ("ab/cd", None),
+            ("1/2/3", None),
+            ("09/028", None),
+        ] {
+            assert_eq!(expiry(text), read, "{text}");
+        }
+    }
+
+    #[test]
+    fn chosen_lines_travel_as_text() {
+        let chosen = Chosen::read(&Fields::parse(b"cart=7&line=sku_a%3A2&line=sku_b%3A1"));
+        let lines = chosen.lines().unwrap();
+        assert_eq!((lines[0].sku_id.as_str(), lines[0].quantity), ("sku_a", 2));
+        assert_eq!((lines.len(), chosen.cart_version.as_str()), (2, "7"));
+        for bad in ["line=sku_a", "line=sku_a%3Ax", "line=sku_a%3A99999999999999999999"] {
+            assert_eq!(Chosen::read(&Fields::parse(bad.as_bytes())).lines().unwrap_err().code, "line_unreadable");
+        }
+    }
+}

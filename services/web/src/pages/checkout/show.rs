@@ -1,0 +1,227 @@
+//! The checkout's page.
+
+use std::sync::Arc;
+
+use askama::Template;
+use http::StatusCode;
+use mallard_proto::common::v1::Address;
+use mallard_proto::identity::v1::{BookAddress, ListAddressesRequest};
+use mallard_proto::order::v1::{Order, QuoteRequest};
+use mallard_proto::promotion::v1::Quote;
+use mallard_rpc::Caller;
+use mallard_types::{Error, Result};
+use tokio::time::Instant;
+
+use super::form::{Card, Chosen};
+use crate::answer::Answer;
+use crate::ask::Ask;
+use crate::pages::address_form::{self, Offered};
+use crate::session::Recall;
+use crate::view::{Field, Frame, Picture, is_some, options, picture_at, shown};
+
+/// Most entries of an address book.
+const BOOK_MAX: i32 = 50;
+
+/// A line of a quote or an order.
+pub struct LineView {
+    pub picture: Picture,
+    pub title: String,
+    pub options: String,
+    pub unit_price: String,
+    pub quantity: i64,
+    pub total: String,
+}
+
+/// What is paid, itemised.
+pub struct Sums {
+    pub subtotal: String,
+    /// Empty without one.
+    pub discount: String,
+    pub shipping: String,
+    pub shipping_free: bool,
+    /// Empty without any.
+    pub tax: String,
+    pub total: String,
+}
+
+impl Sums {
+    /// Itemises a quote.
+    pub fn of_quote(quote: &Quote) -> Sums {
+        let some = |money| if is_some(money) { shown(money) } else { String::new() };
+        Sums {
+            subtotal: shown(&quote.subtotal),
+            discount: some(&quote.discount),
+            shipping: shown(&quote.shipping),
+            shipping_free: !is_some(&quote.shipping),
+            tax: some(&quote.tax),
+            total: shown(&quote.total),
+        }
+    }
+
+    /// Itemises an order.
+    pub fn of_order(order: &Order) -> Sums {
+        let some = |money| if is_some(money) { shown(money) } else { String::new() };
+        Sums {
+            subtotal: shown(&order.subtotal),
+            discount: some(&order.discount),
+            shipping: shown(&order.shipping),
+            shipping_free: !is_some(&order.shipping),
+            tax: some(&order.tax),
+            total: shown(&order.total),
+        }
+    }
+}
+
+/// Makes the line of a quote.
+fn line_view(ask: &Ask, line: &mallard_proto::promotion::v1::QuoteLine) -> LineView {
+    let title = ask.site.catalogue.known_title(&line.product_id, ask.lang).unwrap_or_else(|| line.title.clone());
+    LineView {
+        picture: picture_at(&line.image_url, &title),
+        options: options(&line.options),
+        unit_price: shown(&line.unit_price),
+        quantity: line.quantity,
+        total: shown(&line.line_total),
+        title,
+    }
+}
+
+#[derive(Template)]
+#[template(path = "checkout.html")]
+struct Page {
+    f: Frame,
+    trouble: String,
+    trouble_href: String,
+    trouble_link: &'static str,
+    new_total: String,
+    key: String,
+    amount: i64,
+    currency: String,
+    chosen: Vec<String>,
+    cart_version: String,
+    book: Vec<Offered>,
+    new_address: bool,
+    address: Vec<Field>,
+    save: bool,
+    later: bool,
+    number: Field,
+    expiry: Field,
+    cvc: Field,
+    note: String,
+    note_error: &'static str,
+    lines: Vec<LineView>,
+    quote: Sums,
+}
+
+/// What a refusal says on the page.
+#[derive(Default)]
+pub struct Trouble {
+    pub text: String,
+    /// Where to go with it, empty for nowhere.
+    pub href: String,
+    pub link: &'static str,
+    /// Old total and new one, where it changed.
+    pub new_total: String,
+}
+
+/// Everything the page shows.
+pub struct Shown {
+    pub quote: Arc<Quote>,
+    pub book: Arc<Vec<BookAddress>>,
+    pub chosen: Chosen,
+    pub key: String,
+}
+
+/// Shows the checkout.
+///
+/// # Errors
+/// The order's and identity's.
+pub async fn show(ask: &Ask) -> Result<Answer> {
+    let caller = ask.shopper().await?;
+    let chosen = Chosen::read(&ask.query);
+    let (quote, book) = match ask_both(ask, &caller, &chosen).await {
+        Ok(both) => both,
+        // The cart's page shows what is the matter.
+        Err(error) if says_cart(&error) => return Ok(Answer::to(ask.link("/cart"))),
+        Err(error) => return Err(error),
+    };
+    remember(ask, &quote, &book);
+    let key = chosen.key(ask, &caller.user_id);
+    render(ask, StatusCode::OK, Shown { quote, book, chosen, key }, Trouble::default(), None)
+}
+
+fn says_cart(error: &Error) -> bool {
+    matches!(
+        error.code.as_ref(),
+        "cart_empty" | "not_sellable" | "sku_unknown" | "mixed_currencies" | "line_unreadable" | "quantity_out_of_range"
+    )
+}
+
+/// Asks for the quote and the address book, at the same time.
+pub async fn ask_both(ask: &Ask, caller: &Caller, chosen: &Chosen) -> Result<(Arc<Quote>, Arc<Vec<BookAddress>>)> {
+    let (mut order, mut identity) = (ask.site.peers.order(), ask.site.peers.identity());
+    let lines = chosen.lines()?;
+    let quote = ask.read(caller, order.quote(QuoteRequest { lines, ..QuoteRequest::default() }));
+    let book =
+        ask.read(caller, identity.list_addresses(ListAddressesRequest { limit: BOOK_MAX, cursor: String::new() }));
+    let (quote, book) = tokio::try_join!(quote, book)?;
+    Ok((Arc::new(quote.quote.unwrap_or_default()), Arc::new(book.addresses)))
+}
+
+/// Remembers what the page showed, so that a refused order needs no further calls.
+pub fn remember(ask: &Ask, quote: &Arc<Quote>, book: &Arc<Vec<BookAddress>>) {
+    if let Some(session) = &ask.session {
+        let recall = Recall { at: Instant::now(), quote: Arc::clone(quote), book: Arc::clone(book) };
+        *session.recall.lock() = Some(recall);
+    }
+}
+
+/// Writes the page; `error` marks the field it is about.
+///
+/// # Errors
+/// `page_unwritable`.
+pub fn render(
+    ask: &Ask,
+    status: StatusCode,
+    shown: Shown,
+    trouble: Trouble,
+    error: Option<&Error>,
+) -> Result<Answer> {
+    let form = &ask.form;
+    let is_again = !form.get("_csrf").is_empty();
+    let default = shown.book.iter().find(|entry| entry.is_default).or(shown.book.first());
+    let asked = form.get("address");
+    let chosen_id = if is_again { asked } else { default.map_or("new", |entry| entry.id.as_str()) };
+    let new_address = chosen_id == "new" || !shown.book.iter().any(|entry| entry.id == chosen_id);
+    let typed = if is_again { address_form::read(form) } else { address_form::empty(ask) };
+    let card = Card::new(ask, error.filter(|error| Card::concerns(error)));
+    let total = shown.quote.total.clone().unwrap_or_default();
+    let page = Page {
+        f: Frame::new(ask, ask.t.checkout),
+        trouble: trouble.text,
+        trouble_href: trouble.href,
+        trouble_link: trouble.link,
+        new_total: trouble.new_total,
+        key: shown.key,
+        amount: total.amount,
+        currency: total.currency,
+        chosen: shown.chosen.texts,
+        cart_version: shown.chosen.cart_version,
+        book: address_form::offered(ask, &shown.book, if new_address { "new" } else { chosen_id }),
+        new_address,
+        address: address(ask, &typed, error),
+        save: if is_again { form.get("save") == "1" } else { shown.book.is_empty() },
+        later: form.get("method") == "later",
+        number: card.number,
+        expiry: card.expiry,
+        cvc: card.cvc,
+        note: form.get("note").to_owned(),
+        note_error: error.filter(|error| error.code == "note_too_long").map_or("", |_| ask.t.field_too_long),
+        lines: shown.quote.lines.iter().map(|line| line_view(ask, line)).collect(),
+        quote: Sums::of_quote(&shown.quote),
+    };
+    Answer::with(status, &page)
+}
+
+fn address(ask: &Ask, typed: &Address, error: Option<&Error>) -> Vec<Field> {
+    address_form::fields(ask, typed, error.filter(|error| address_form::concerns(error)))
+}

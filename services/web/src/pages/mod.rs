@@ -1,0 +1,223 @@
+//! The pages. This file is their table of contents.
+//!
+//! | file | pages |
+//! |---|---|
+//! | `home.rs` | `/` |
+//! | `list.rs` | `/c/{slug}`, `/search` |
+//! | `product.rs` | `/p/{id}` |
+//! | `cart.rs` | `/cart` and what changes it |
+//! | `sign.rs` | `/sign-in`, `/sign-up`, `/sign-out` |
+//! | `checkout/` | `/checkout`, `/checkout/result/{order}` |
+//! | `orders.rs`, `order.rs` | `/orders`, `/orders/{id}` and what is done to an order |
+//! | `account.rs`, `addresses.rs` | `/account`, `/account/addresses`; the form itself is `address_form.rs` |
+//! | `problem.rs` | what went wrong, in words |
+
+mod account;
+mod address_form;
+mod addresses;
+mod cart;
+mod checkout;
+mod home;
+mod list;
+mod order;
+mod orders;
+pub mod problem;
+mod product;
+mod sign;
+
+use mallard_types::Result;
+
+use crate::answer::Answer;
+use crate::ask::Ask;
+
+/// A page, with what its path names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Route {
+    Home,
+    Category(String),
+    Search,
+    Product(String),
+    Cart,
+    CartAdd,
+    CartSet,
+    CartRemove,
+    CartClear,
+    SignIn,
+    SignUp,
+    SignOut,
+    Checkout,
+    Result(String),
+    Orders,
+    Order(String),
+    OrderCancel(String),
+    OrderPay(String),
+    OrderAddress(String),
+    Account,
+    SessionEnd(String),
+    Addresses,
+    Address(String),
+    AddressDelete(String),
+    Favicon,
+    Robots,
+}
+
+/// Finds the page of a path without its language.
+pub fn find(path: &str) -> Option<Route> {
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    Some(match parts.as_slice() {
+        [""] => Route::Home,
+        ["c", slug] if !slug.is_empty() => Route::Category(decoded(slug)?),
+        ["search"] => Route::Search,
+        ["p", id] if !id.is_empty() => Route::Product(decoded(id)?),
+        ["cart"] => Route::Cart,
+        ["cart", "add"] => Route::CartAdd,
+        ["cart", "set"] => Route::CartSet,
+        ["cart", "remove"] => Route::CartRemove,
+        ["cart", "clear"] => Route::CartClear,
+        ["sign-in"] => Route::SignIn,
+        ["sign-up"] => Route::SignUp,
+        ["sign-out"] => Route::SignOut,
+        ["checkout"] => Route::Checkout,
+        ["checkout", "result", id] => Route::Result(decoded(id)?),
+        ["orders"] => Route::Orders,
+        ["orders", id] => Route::Order(decoded(id)?),
+        ["orders", id, "cancel"] => Route::OrderCancel(decoded(id)?),
+        ["orders", id, "pay"] => Route::OrderPay(decoded(id)?),
+        ["orders", id, "address"] => Route::OrderAddress(decoded(id)?),
+        ["account"] => Route::Account,
+        ["account", "sessions", id, "end"] => Route::SessionEnd(decoded(id)?),
+        ["account", "addresses"] => Route::Addresses,
+        ["account", "addresses", id] => Route::Address(decoded(id)?),
+        ["account", "addresses", id, "delete"] => Route::AddressDelete(decoded(id)?),
+        ["favicon.ico"] => Route::Favicon,
+        ["robots.txt"] => Route::Robots,
+        _ => return None,
+    })
+}
+
+/// Reads a part of a path; nothing for one that is no text or longer than anything we would name.
+fn decoded(part: &str) -> Option<String> {
+    let text = format!("x={}", part.replace('+', "%2B"));
+    let (_, value) = form_urlencoded::parse(text.as_bytes()).next()?;
+    (value.len() <= 200 && !value.contains('\u{fffd}') && !value.chars().any(char::is_control)).then(|| value.into_owned())
+}
+
+impl Route {
+    /// Returns the page's name in metrics and logs.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Route::Home => "home",
+            Route::Category(_) => "category",
+            Route::Search => "search",
+            Route::Product(_) => "product",
+            Route::Cart => "cart",
+            Route::CartAdd => "cart.add",
+            Route::CartSet => "cart.set",
+            Route::CartRemove => "cart.remove",
+            Route::CartClear => "cart.clear",
+            Route::SignIn => "sign_in",
+            Route::SignUp => "sign_up",
+            Route::SignOut => "sign_out",
+            Route::Checkout => "checkout",
+            Route::Result(_) => "result",
+            Route::Orders => "orders",
+            Route::Order(_) => "order",
+            Route::OrderCancel(_) => "order.cancel",
+            Route::OrderPay(_) => "order.pay",
+            Route::OrderAddress(_) => "order.address",
+            Route::Account => "account",
+            Route::SessionEnd(_) => "account.session",
+            Route::Addresses => "addresses",
+            Route::Address(_) => "address",
+            Route::AddressDelete(_) => "address.delete",
+            Route::Favicon => "favicon",
+            Route::Robots => "robots",
+        }
+    }
+
+    /// Tells whether the page takes forms (true) or is read (false).
+    pub fn takes(&self, is_form: bool) -> bool {
+        match self {
+            Route::SignIn | Route::SignUp | Route::Checkout | Route::Account | Route::Addresses | Route::Address(_) => true,
+            Route::CartAdd
+            | Route::CartSet
+            | Route::CartRemove
+            | Route::CartClear
+            | Route::SignOut
+            | Route::OrderCancel(_)
+            | Route::OrderPay(_)
+            | Route::OrderAddress(_)
+            | Route::SessionEnd(_)
+            | Route::AddressDelete(_) => is_form,
+            _ => !is_form,
+        }
+    }
+
+    /// Returns the page to read where a form was sent to: after a sign-in a form cannot be sent again.
+    pub fn readable(&self) -> String {
+        match self {
+            Route::CartAdd | Route::CartSet | Route::CartRemove | Route::CartClear => "/cart".into(),
+            Route::OrderCancel(id) | Route::OrderPay(id) | Route::OrderAddress(id) => format!("/orders/{id}"),
+            Route::SessionEnd(_) => "/account".into(),
+            Route::AddressDelete(_) => "/account/addresses".into(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Answers a page.
+///
+/// # Errors
+/// Whatever keeps it from being made; `problem.rs` says it in words.
+pub async fn answer(ask: &Ask, route: Route, is_form: bool) -> Result<Answer> {
+    match (route, is_form) {
+        (Route::Home, _) => home::show(ask).await,
+        (Route::Category(slug), _) => list::category(ask, &slug).await,
+        (Route::Search, _) => list::search(ask).await,
+        (Route::Product(id), _) => product::show(ask, &id).await,
+        (Route::Cart, _) => cart::show(ask).await,
+        (Route::CartAdd, _) => cart::add(ask).await,
+        (Route::CartSet, _) => cart::set(ask).await,
+        (Route::CartRemove, _) => cart::remove(ask).await,
+        (Route::CartClear, _) => cart::clear(ask).await,
+        (Route::SignIn, false) => sign::show_in(ask).await,
+        (Route::SignIn, true) => sign::sign_in(ask).await,
+        (Route::SignUp, false) => sign::show_up(ask).await,
+        (Route::SignUp, true) => sign::sign_up(ask).await,
+        (Route::SignOut, _) => sign::sign_out(ask).await,
+        (Route::Checkout, false) => checkout::show(ask).await,
+        (Route::Checkout, true) => checkout::place(ask).await,
+        (Route::Result(id), _) => checkout::result(ask, &id).await,
+        (Route::Orders, _) => orders::show(ask).await,
+        (Route::Order(id), _) => order::show(ask, &id).await,
+        (Route::OrderCancel(id), _) => order::cancel(ask, &id).await,
+        (Route::OrderPay(id), _) => order::pay(ask, &id).await,
+        (Route::OrderAddress(id), _) => order::address(ask, &id).await,
+        (Route::Account, false) => account::show(ask).await,
+        (Route::Account, true) => account::change(ask).await,
+        (Route::SessionEnd(id), _) => account::end_session(ask, &id).await,
+        (Route::Addresses, false) => addresses::show(ask).await,
+        (Route::Addresses, true) => addresses::create(ask).await,
+        (Route::Address(id), false) => addresses::edit(ask, &id).await,
+        (Route::Address(id), true) => addresses::change(ask, &id).await,
+        (Route::AddressDelete(id), _) => addresses::delete(ask, &id).await,
+        (Route::Favicon, _) => Ok(Answer::to(crate::assets::ASSETS.mark.url.clone())),
+        (Route::Robots, _) => problem::robots(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_found_and_nothing_else() {
+        assert_eq!(find("/"), Some(Route::Home));
+        assert_eq!(find("/c/shoes"), Some(Route::Category("shoes".into())));
+        assert_eq!(find("/c/%E9%9E%8B"), Some(Route::Category("鞋".into())));
+        assert_eq!(find("/checkout/result/ord_1"), Some(Route::Result("ord_1".into())));
+        for missing in ["/c", "/c/", "/p/", "/nothing", "/cart/", "/c/%ff", "/p/%00", "/orders/a/b", "//cart/x"] {
+            assert_eq!(find(missing), None, "{missing}");
+        }
+    }
+}

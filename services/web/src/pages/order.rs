@@ -1,0 +1,263 @@
+//! One order: what it is, what happened, and what the shopper can still do about it.
+
+use askama::Template;
+use http::StatusCode;
+use mallard_proto::order::v1::{
+    CancelOrderRequest, GetOrderRequest, ListOrderEventsRequest, OrderEvent, OrderStatus, PayOrderRequest,
+    UpdateOrderRequest,
+};
+use mallard_rpc::Caller;
+use mallard_types::{Error, Kind, Result};
+
+use super::address_form;
+use super::checkout::{Card, LineView, Sums};
+use super::orders::status;
+use crate::answer::Answer;
+use crate::ask::Ask;
+use crate::text::{Text, fill};
+use crate::view::{Field, Frame, is_some, moment, options, picture_at, shown, stamp};
+
+/// Role of an account that may look but not buy.
+const NO_BUYING: &str = "ban:buy";
+
+struct Step {
+    name: &'static str,
+    text: String,
+    date: String,
+    stamp: String,
+    tone: &'static str,
+}
+
+#[derive(Template)]
+#[template(path = "order.html")]
+struct Page {
+    f: Frame,
+    trouble: &'static str,
+    explain: String,
+    id: String,
+    number: String,
+    version: i64,
+    status: &'static str,
+    tone: &'static str,
+    payable: bool,
+    key: String,
+    number_field: Field,
+    expiry: Field,
+    cvc: Field,
+    lines: Vec<LineView>,
+    events: Vec<Step>,
+    quote: Sums,
+    refunded: String,
+    note: String,
+    to_name: String,
+    to_phone: String,
+    to_text: String,
+    movable: bool,
+    address: Vec<Field>,
+    address_open: bool,
+    cancellable: bool,
+}
+
+/// What was refused, for the page that is shown again.
+#[derive(Default)]
+struct Refused {
+    text: &'static str,
+    error: Option<Error>,
+    /// The key of a payment whose outcome nobody knows.
+    key: String,
+}
+
+/// Shows an order.
+///
+/// # Errors
+/// `order_not_found`; the order's.
+pub async fn show(ask: &Ask, id: &str) -> Result<Answer> {
+    let caller = ask.shopper().await?;
+    render(ask, &caller, id, StatusCode::OK, Refused::default()).await
+}
+
+async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCode, refused: Refused) -> Result<Answer> {
+    let (mut one, mut other) = (ask.site.peers.order(), ask.site.peers.order());
+    let order = ask.read(caller, one.get_order(GetOrderRequest { id: id.to_owned() }));
+    let events = ask.read(caller, other.list_order_events(ListOrderEventsRequest { id: id.to_owned() }));
+    let (order, events) = tokio::try_join!(order, events)?;
+    let order = order.order.unwrap_or_default();
+    let t = ask.t;
+    let (words, tone) = status(t, order.status());
+    let is_pending = order.status() == OrderStatus::PendingPayment;
+    let until = order.expires_at.as_ref().map(|at| moment(at.micros(), ask.lang)).unwrap_or_default();
+    let to = order.address.clone().unwrap_or_default();
+    let error = refused.error.as_ref();
+    let about_address = error.filter(|error| address_form::concerns(error));
+    let card = Card::new(ask, error.filter(|error| Card::concerns(error)));
+    let typed = if about_address.is_some() { address_form::read(&ask.form) } else { to.clone() };
+    let mut f = Frame::new(ask, format!("{} {}", t.order, order.number));
+    f.notice = match ask.query.get("done") {
+        "cancelled" => t.cancelled_done,
+        "address" => t.address_done,
+        _ => "",
+    };
+    let page = Page {
+        f,
+        trouble: refused.text,
+        explain: if is_pending { fill(t.pay_until, until) } else { String::new() },
+        status: words,
+        tone,
+        payable: is_pending,
+        key: if refused.key.is_empty() { fresh_key(ask) } else { refused.key },
+        number_field: card.number,
+        expiry: card.expiry,
+        cvc: card.cvc,
+        lines: order.lines.iter().map(line).collect(),
+        events: events.events.iter().rev().map(|event| step(ask, event)).collect(),
+        quote: Sums::of_order(&order),
+        refunded: if is_some(&order.refunded) { shown(&order.refunded) } else { String::new() },
+        note: order.note.clone(),
+        to_text: address_form::written(&to, ask.lang),
+        to_name: to.name,
+        to_phone: to.phone,
+        movable: matches!(order.status(), OrderStatus::PendingPayment | OrderStatus::Paid),
+        address: address_form::fields(ask, &typed, about_address),
+        address_open: about_address.is_some(),
+        cancellable: is_pending,
+        id: order.id,
+        number: order.number,
+        version: order.version,
+    };
+    Answer::with(status_code, &page)
+}
+
+fn fresh_key(ask: &Ask) -> String {
+    ask.site.ctx.id("web")
+}
+
+fn line(line: &mallard_proto::order::v1::OrderLine) -> LineView {
+    LineView {
+        picture: picture_at(&line.image_url, &line.title),
+        title: line.title.clone(),
+        options: options(&line.options),
+        unit_price: shown(&line.unit_price),
+        quantity: line.quantity,
+        total: shown(&line.line_total),
+    }
+}
+
+fn step(ask: &Ask, event: &OrderEvent) -> Step {
+    let t = ask.t;
+    let data = event.data.clone().unwrap_or_default();
+    let (name, tone) = match event.r#type.as_str() {
+        "placed" => (t.event_placed, "good"),
+        "paid" => (t.event_paid, "good"),
+        "payment_failed" => (t.event_payment_failed, "bad"),
+        "cancelled" => (t.event_cancelled, "bad"),
+        "address_changed" => (t.event_address_changed, "good"),
+        "shipped" => (t.event_shipped, "good"),
+        "delivered" => (t.event_delivered, "good"),
+        "refund_requested" => (t.event_refund_requested, "warn"),
+        "refund_refused" => (t.event_refund_refused, "bad"),
+        "refunded" => (t.event_refunded, "good"),
+        // A kind a later version adds.
+        _ => (t.order, "good"),
+    };
+    let mut parts = Vec::new();
+    if is_some(&data.amount) {
+        parts.push(shown(&data.amount));
+    }
+    if let Some(to) = &data.address {
+        parts.push(address_form::written(to, ask.lang));
+    }
+    if !data.tracking_number.is_empty() {
+        let carrier = if data.carrier.is_empty() { String::new() } else { format!("{} · ", data.carrier) };
+        parts.push(format!("{carrier}{}", fill(t.tracking, &data.tracking_number)));
+    }
+    if !data.reason.is_empty() {
+        parts.push(reason(t, &data.reason));
+    }
+    let at = event.at.as_ref().map(|at| at.micros()).unwrap_or_default();
+    Step { name, text: parts.join(" · "), date: moment(at, ask.lang), stamp: stamp(at), tone }
+}
+
+/// Puts the reasons the mall gives itself into words; what a person wrote stays.
+fn reason(t: &'static Text, reason: &str) -> String {
+    match reason {
+        "payment_timeout" => t.reason_deadline.to_owned(),
+        "cancelled_by_request" => t.reason_shopper.to_owned(),
+        _ if reason.starts_with("payment_failed") => t.reason_declined.to_owned(),
+        _ => reason.to_owned(),
+    }
+}
+
+/// Cancels an order that waits for its payment.
+///
+/// # Errors
+/// `order_not_found`; the order's.
+pub async fn cancel(ask: &Ask, id: &str) -> Result<Answer> {
+    let caller = ask.shopper().await?;
+    let request = CancelOrderRequest { id: id.to_owned(), ..CancelOrderRequest::default() };
+    let mut client = ask.site.peers.order();
+    match ask.write(&caller, client.cancel_order(request)).await {
+        Ok(_) => Ok(Answer::to(ask.link(&format!("/orders/{id}?done=cancelled")))),
+        Err(error) => again(ask, &caller, id, error).await,
+    }
+}
+
+/// Pays an order that waits.
+///
+/// # Errors
+/// `order_not_found`; the order's.
+pub async fn pay(ask: &Ask, id: &str) -> Result<Answer> {
+    let caller = ask.shopper().await?;
+    if caller.has_role(NO_BUYING) {
+        let error = Error::forbidden("account_may_not_buy", "this account may not buy");
+        return again(ask, &caller, id, error).await;
+    }
+    let payment = match super::checkout::payment(&ask.form, "card") {
+        Ok(payment) => payment,
+        Err(error) => return again(ask, &caller, id, error).await,
+    };
+    let key: String = ask.form.get("key").chars().take(100).collect();
+    let request =
+        PayOrderRequest { id: id.to_owned(), payment: Some(payment), idempotency_key: key, if_version: None };
+    let mut client = ask.site.peers.order();
+    match ask.write(&caller, client.pay_order(request)).await {
+        Ok(_) => Ok(Answer::to(ask.link(&format!("/checkout/result/{id}?by=card")))),
+        Err(error) => again(ask, &caller, id, error).await,
+    }
+}
+
+/// Changes where an order goes, until it ships.
+///
+/// # Errors
+/// `order_not_found`; the order's.
+pub async fn address(ask: &Ask, id: &str) -> Result<Answer> {
+    let caller = ask.shopper().await?;
+    let request = UpdateOrderRequest {
+        id: id.to_owned(),
+        address: Some(address_form::read(&ask.form)),
+        if_version: ask.form.number("version"),
+    };
+    let mut client = ask.site.peers.order();
+    match ask.write(&caller, client.update_order(request)).await {
+        Ok(_) => Ok(Answer::to(ask.link(&format!("/orders/{id}?done=address")))),
+        Err(error) => again(ask, &caller, id, error).await,
+    }
+}
+
+/// Shows the order as it stands and why the change was refused.
+async fn again(ask: &Ask, caller: &Caller, id: &str, error: Error) -> Result<Answer> {
+    let t = ask.t;
+    let (status, text) = match error.kind {
+        Kind::PaymentFailed => {
+            (StatusCode::PAYMENT_REQUIRED, if error.code == "insufficient_funds" { t.insufficient } else { t.reason_declined })
+        }
+        Kind::Conflict | Kind::Precondition => (StatusCode::CONFLICT, t.order_moved),
+        Kind::Invalid | Kind::Refused if Card::concerns(&error) => (StatusCode::UNPROCESSABLE_ENTITY, t.see_payment),
+        Kind::Invalid | Kind::Refused => (StatusCode::UNPROCESSABLE_ENTITY, t.see_fields),
+        Kind::Forbidden if error.code == "account_may_not_buy" => (StatusCode::FORBIDDEN, t.may_not_buy),
+        Kind::Unavailable | Kind::Deadline => (StatusCode::SERVICE_UNAVAILABLE, t.outcome_unknown),
+        _ => return Err(error),
+    };
+    let unknown = matches!(error.kind, Kind::Unavailable | Kind::Deadline);
+    let key = if unknown { ask.form.get("key").to_owned() } else { String::new() };
+    render(ask, caller, id, status, Refused { text, error: Some(error), key }).await
+}

@@ -1,0 +1,234 @@
+//! Signing in, up and out. The session's id changes each time.
+
+use askama::Template;
+use http::StatusCode;
+use mallard_proto::cart::v1::MergeCartRequest;
+use mallard_proto::identity::v1::{LoginRequest, LogoutRequest, RegisterRequest, Tokens, User};
+use mallard_rpc::Caller;
+use mallard_types::{Error, Kind, Result};
+use tonic::Request;
+
+use crate::answer::{Answer, CookieChange};
+use crate::ask::Ask;
+use crate::domain::{local_path, split_language};
+use crate::error::at_field;
+use crate::store::Kept;
+use crate::view::{Field, Frame};
+
+/// Metadata in which an edge passes on what the client says it is.
+const USER_AGENT: &str = "mallard-user-agent";
+const PASSWORD_CHARS_MAX: u32 = 200;
+
+#[derive(Template)]
+#[template(path = "sign.html")]
+struct Page {
+    f: Frame,
+    trouble: &'static str,
+    action: &'static str,
+    next: String,
+    fields: Vec<Field>,
+    other: &'static str,
+    other_text: &'static str,
+    other_link: &'static str,
+}
+
+/// Shows the form to sign in; who is signed in goes where he was going.
+///
+/// # Errors
+/// Identity's when it does not answer.
+pub async fn show_in(ask: &Ask) -> Result<Answer> {
+    if !ask.caller().await?.user_id.is_empty() {
+        return Ok(Answer::to(destination(ask)));
+    }
+    form_in(ask, StatusCode::OK, "")
+}
+
+/// Shows the form to make an account.
+///
+/// # Errors
+/// Identity's when it does not answer.
+pub async fn show_up(ask: &Ask) -> Result<Answer> {
+    if !ask.caller().await?.user_id.is_empty() {
+        return Ok(Answer::to(destination(ask)));
+    }
+    form_up(ask, StatusCode::OK, "", None)
+}
+
+fn form_in(ask: &Ask, status: StatusCode, trouble: &'static str) -> Result<Answer> {
+    let t = ask.t;
+    let page = Page {
+        f: Frame::new(ask, t.sign_in),
+        trouble,
+        action: "/sign-in",
+        next: next(ask).to_owned(),
+        fields: vec![email(ask), password(t.password, "password", "current-password")],
+        other: "/sign-up",
+        other_text: t.no_account,
+        other_link: t.sign_up,
+    };
+    Answer::with(status, &page)
+}
+
+fn form_up(ask: &Ask, status: StatusCode, trouble: &'static str, error: Option<&Error>) -> Result<Answer> {
+    let t = ask.t;
+    let mut fields = vec![
+        email(ask),
+        Field::text("name", t.name, ask.form.get("name"), "name"),
+        Field { hint: t.password_hint, ..password(t.password, "password", "new-password") },
+        password(t.password_again, "password_confirmation", "new-password"),
+    ];
+    if let Some(error) = error {
+        let name = field_of(error);
+        for field in fields.iter_mut().filter(|field| field.name == name) {
+            field.error = at_field(t, error);
+        }
+    }
+    let page = Page {
+        f: Frame::new(ask, t.sign_up),
+        trouble,
+        action: "/sign-up",
+        next: next(ask).to_owned(),
+        fields,
+        other: "/sign-in",
+        other_text: t.have_account,
+        other_link: t.sign_in,
+    };
+    Answer::with(status, &page)
+}
+
+fn field_of(error: &Error) -> &str {
+    match error.code.as_ref() {
+        "invalid_email" | "email_taken" => "email",
+        "password_too_short" | "password_too_long" | "password_is_email" => "password",
+        "password_mismatch" => "password_confirmation",
+        _ => error.param.as_deref().unwrap_or_default(),
+    }
+}
+
+fn email(ask: &Ask) -> Field {
+    let field = Field::text("email", ask.t.email, ask.form.get("email"), "username").required();
+    Field { kind: "email", inputmode: "email", maxlength: 254, ..field }
+}
+
+fn password(label: &'static str, name: &'static str, autocomplete: &'static str) -> Field {
+    // Never shown again: what was typed stays out of the page.
+    Field { kind: "password", maxlength: PASSWORD_CHARS_MAX, ..Field::text(name, label, "", autocomplete).required() }
+}
+
+/// Signs in.
+///
+/// # Errors
+/// Identity's when it does not answer.
+pub async fn sign_in(ask: &Ask) -> Result<Answer> {
+    let request = LoginRequest {
+        email: ask.form.get("email").to_owned(),
+        password: ask.form.raw("password").to_owned(),
+        device: String::new(),
+    };
+    let mut client = ask.site.peers.identity();
+    match ask.write(&Caller::default(), client.login(named(ask, request))).await {
+        Ok(answer) => enter(ask, answer.user, answer.tokens).await,
+        Err(error) => match error.kind {
+            Kind::Unauthenticated | Kind::Invalid => form_in(ask, StatusCode::UNPROCESSABLE_ENTITY, ask.t.bad_login),
+            Kind::Forbidden => form_in(ask, StatusCode::FORBIDDEN, ask.t.banned),
+            Kind::TooMany => form_in(ask, StatusCode::TOO_MANY_REQUESTS, ask.t.too_many_tries),
+            Kind::Unavailable if error.code == "busy" => form_in(ask, StatusCode::SERVICE_UNAVAILABLE, ask.t.too_busy),
+            _ => Err(error),
+        },
+    }
+}
+
+/// Makes an account and signs in.
+///
+/// # Errors
+/// Identity's when it does not answer.
+pub async fn sign_up(ask: &Ask) -> Result<Answer> {
+    let request = RegisterRequest {
+        email: ask.form.get("email").to_owned(),
+        password: ask.form.raw("password").to_owned(),
+        password_confirmation: Some(ask.form.raw("password_confirmation").to_owned()),
+        name: ask.form.get("name").to_owned(),
+        language: ask.lang.tag().to_owned(),
+        device: String::new(),
+    };
+    let mut client = ask.site.peers.identity();
+    match ask.write(&Caller::default(), client.register(named(ask, request))).await {
+        Ok(answer) => enter(ask, answer.user, answer.tokens).await,
+        Err(error) => match error.kind {
+            Kind::Invalid => form_up(ask, StatusCode::UNPROCESSABLE_ENTITY, ask.t.see_fields, Some(&error)),
+            Kind::Conflict => form_up(ask, StatusCode::CONFLICT, ask.t.email_taken, Some(&error)),
+            Kind::TooMany => form_up(ask, StatusCode::TOO_MANY_REQUESTS, ask.t.too_many_tries, None),
+            Kind::Unavailable if error.code == "busy" => {
+                form_up(ask, StatusCode::SERVICE_UNAVAILABLE, ask.t.too_busy, None)
+            }
+            _ => Err(error),
+        },
+    }
+}
+
+/// Starts a new session for who has just proved who he is, takes the guest's cart along, and goes where he was going.
+async fn enter(ask: &Ask, user: Option<User>, tokens: Option<Tokens>) -> Result<Answer> {
+    let user = user.unwrap_or_default();
+    let name = if user.name.is_empty() { user.email } else { user.name };
+    let sessions = &ask.site.sessions;
+    let guest_cart = ask.cart_token();
+    let signed_in = sessions.signed_in(tokens.unwrap_or_default(), name, user.language);
+    let kept = Kept { user: Some(signed_in), ..Kept::default() };
+    let (secret, session) = sessions.start(&kept).await?;
+    if ask.session.is_some() {
+        sessions.end(&ask.secret).await?;
+    }
+    // The sign-in stands whatever becomes of the cart.
+    match merged(ask, &session, guest_cart).await {
+        Ok(lines) => sessions.change(&session, |kept| kept.cart_lines = lines).await?,
+        Err(error) => {
+            tracing::warn!(%error, request_id = ask.request_id, "the guest's cart was not merged at sign-in");
+        }
+    }
+    Ok(Answer::to(destination(ask)).cookie(CookieChange::New(secret)))
+}
+
+/// Merges the guest's cart, or looks at the shopper's own; returns how many different things it holds.
+async fn merged(ask: &Ask, session: &crate::session::Session, cart_token: String) -> Result<u32> {
+    let caller = ask.as_of(session).await?;
+    let mut client = ask.site.peers.cart();
+    // Without a guest's cart it answers the shopper's own.
+    let answer = ask.write(&caller, client.merge_cart(MergeCartRequest { cart_token })).await?;
+    Ok(answer.cart.map_or(0, |cart| u32::try_from(cart.lines.len()).unwrap_or(u32::MAX)))
+}
+
+/// Signs out: the account's session ends at once, and this one with it.
+///
+/// # Errors
+/// Identity's when it does not answer.
+pub async fn sign_out(ask: &Ask) -> Result<Answer> {
+    let caller = ask.caller().await?;
+    if !caller.user_id.is_empty() {
+        let mut client = ask.site.peers.identity();
+        ask.write(&caller, client.logout(LogoutRequest { all_devices: false })).await?;
+    }
+    ask.site.sessions.end(&ask.secret).await?;
+    Ok(Answer::to(ask.link("/?done=signed-out")).cookie(CookieChange::End))
+}
+
+fn next(ask: &Ask) -> &str {
+    let asked = if ask.form.get("next").is_empty() { ask.query.get("next") } else { ask.form.get("next") };
+    match local_path(asked) {
+        // Who has just signed in is not sent back to the form.
+        Some(path) if !path.starts_with("/sign-") => path,
+        _ => "/",
+    }
+}
+
+fn destination(ask: &Ask) -> String {
+    let next = next(ask);
+    if split_language(next).0.is_some() { next.to_owned() } else { ask.link(next) }
+}
+
+fn named<T>(ask: &Ask, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    if let Ok(value) = ask.user_agent().parse() {
+        request.metadata_mut().insert(USER_AGENT, value);
+    }
+    request
+}

@@ -1,0 +1,177 @@
+//! The way of a request through the pages: which page, whose session, whose form, which answer.
+
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use futures_util::FutureExt;
+use http::{HeaderMap, Method};
+use mallard_rpc::Trace;
+use mallard_runtime::Context;
+use mallard_types::{Error, Kind, Result};
+use tokio::sync::Semaphore;
+use tower::ServiceExt;
+
+use crate::answer::{Answer, seal};
+use crate::ask::{Ask, Fields, header};
+use crate::assets;
+use crate::catalogue::Catalogue;
+use crate::config::Config;
+use crate::domain::{has_prefix, split_language};
+use crate::pages::{self, Route};
+use crate::peers::Peers;
+use crate::session::Sessions;
+
+/// Paths that are not pages but the mall's API and what belongs to running it.
+const API: [&str; 12] = [
+    "/auth/v1",
+    "/store/v1",
+    "/seller/v1",
+    "/admin/v1",
+    "/hooks",
+    "/mcp",
+    "/healthz",
+    "/readyz",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/.well-known",
+];
+/// Pictures, which the binary adds to the API.
+const MEDIA: &str = "/media";
+const ASSETS: &str = "/assets";
+const FORM_BYTES_MAX: usize = 64 * 1024;
+
+/// What every page may use.
+pub struct Site {
+    /// What the service may reach.
+    pub ctx: Context,
+    /// Settings.
+    pub config: Config,
+    /// Sessions.
+    pub sessions: Arc<Sessions>,
+    /// The catalogue, remembered.
+    pub catalogue: Arc<Catalogue>,
+    /// The other services.
+    pub peers: Peers,
+    under_way: Semaphore,
+}
+
+impl Site {
+    /// Makes the site.
+    pub fn new(ctx: Context, config: Config, sessions: Arc<Sessions>, catalogue: Arc<Catalogue>) -> Arc<Site> {
+        Arc::new(Site {
+            peers: Peers::new(&ctx),
+            under_way: Semaphore::new(config.pages_max),
+            sessions,
+            catalogue,
+            config,
+            ctx,
+        })
+    }
+
+    /// Makes a trace for a request that brings none.
+    pub fn trace(&self) -> Trace {
+        let chance = self.ctx.chance();
+        // All zero would mean no trace.
+        Trace::new(u128::from_be_bytes(chance.bytes()).max(1), chance.number().max(1))
+    }
+}
+
+/// Puts the pages in front of the process's HTTP application.
+pub fn front(site: Arc<Site>, behind: Router) -> Router {
+    Router::new().fallback(move |request: Request| {
+        let (site, behind) = (Arc::clone(&site), behind.clone());
+        async move { serve(site, behind, request).await }
+    })
+}
+
+async fn serve(site: Arc<Site>, behind: Router, request: Request) -> Response {
+    let path = request.uri().path();
+    if has_prefix(path, &API) || has_prefix(path, &[MEDIA]) {
+        // Infallible: a router answers every request.
+        return behind.oneshot(request).await.into_response();
+    }
+    if has_prefix(path, &[ASSETS]) {
+        return assets::serve(path, request.headers());
+    }
+    let (_, local) = split_language(path);
+    let route = pages::find(local);
+    let browser = header(request.headers(), "accept").contains("text/html");
+    if route.is_none() && !browser {
+        // A program gets the API's own words.
+        return behind.oneshot(request).await.into_response();
+    }
+    page(site, route, request).await
+}
+
+/// Answers a page, whatever happens.
+async fn page(site: Arc<Site>, route: Option<Route>, request: Request) -> Response {
+    let (parts, body) = request.into_parts();
+    let mut ask = match Ask::new(Arc::clone(&site), &parts).await {
+        Ok(ask) => ask,
+        Err(error) => {
+            tracing::warn!(%error, "a session could not be read");
+            return pages::problem::plain();
+        }
+    };
+    let name = route.as_ref().map_or("unmatched", Route::name);
+    let work = AssertUnwindSafe(answer(&mut ask, route, &parts.method, &parts.headers, body)).catch_unwind();
+    let answered = match work.await {
+        Ok(answered) => answered,
+        Err(_) => Err(Error::internal("panic", "the page panicked")),
+    };
+    let answer = answered.unwrap_or_else(|error| pages::problem::answer(&ask, &error));
+    let response = seal(&ask, answer, parts.method == Method::HEAD);
+    report(&ask, name, &parts.method, &response);
+    response
+}
+
+async fn answer(
+    ask: &mut Ask,
+    route: Option<Route>,
+    method: &Method,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Answer> {
+    let site = Arc::clone(&ask.site);
+    let _place = site
+        .under_way
+        .try_acquire()
+        .map_err(|_| Error::unavailable("overloaded", "too many pages are under way").retry_after_ms(1_000))?;
+    let Some(route) = route else { return Err(Error::not_found("page_not_found", "there is no such page")) };
+    let is_form = *method == Method::POST;
+    if !(is_form || *method == Method::GET || *method == Method::HEAD) || !route.takes(is_form) {
+        return Ok(pages::problem::other_verb(ask, &route));
+    }
+    if is_form {
+        ask.form = Fields::parse(&read(body).await?);
+        ask.check_form(headers)?;
+    }
+    pages::answer(ask, route, is_form).await
+}
+
+async fn read(body: Body) -> Result<Bytes> {
+    to_bytes(body, FORM_BYTES_MAX)
+        .await
+        .map_err(|_| Error::new(Kind::Invalid, "form_unreadable", "the form is too large or was cut off"))
+}
+
+fn report(ask: &Ask, page: &'static str, method: &Method, response: &Response) {
+    let status = response.status().as_u16();
+    let elapsed = ask.elapsed();
+    metrics::counter!("mallard_web_pages_total", "page" => page, "status" => status.to_string()).increment(1);
+    metrics::histogram!("mallard_web_page_seconds", "page" => page).record(elapsed.as_secs_f64());
+    tracing::info!(
+        verb = method.as_str(),
+        page,
+        status,
+        duration_us = elapsed.as_micros() as u64,
+        request_id = ask.request_id,
+        "page answered"
+    );
+}
