@@ -100,7 +100,7 @@ impl World {
             config = config.set(key, value);
         }
         // Sockets know nothing of the paused clock.
-        let known = mallard::services().into_iter().filter(|spec| spec.name != "gateway").collect();
+        let known = mallard::services().into_iter().filter(|spec| !["gateway", "web"].contains(&spec.name)).collect();
         let mut settings = Settings::new(known, config, Storage::Memory(self.disk.clone()));
         settings.clock = Clock::simulated(self.now);
         settings.chance = Chance::seeded(seed);

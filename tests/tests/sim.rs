@@ -132,7 +132,7 @@ impl World {
                     .set(&format!("payment.acquirer.{call}.unknown_after_percent"), 5);
             }
         }
-        let known = mallard::services().into_iter().filter(|spec| spec.name != "gateway").collect();
+        let known = mallard::services().into_iter().filter(|spec| !["gateway", "web"].contains(&spec.name)).collect();
         let mut settings = Settings::new(known, config, Storage::Memory(self.disk.clone()));
         settings.clock = Clock::simulated(self.now);
         settings.chance = Chance::seeded(seed);

@@ -1,10 +1,9 @@
-//! What the catalogue answers, remembered for a moment: it is the same for everybody, so most pages ask nobody.
+//! What the catalogue answers, remembered for a quarter of a second: it is the same for everybody, so
+//! most pages ask nobody, and a change shows well within the second that is promised.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
-use mallard_bus::{Envelope, Handler};
 use mallard_cache::{Cache, Options};
 use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mallard_proto::catalog::v1::{
@@ -89,7 +88,7 @@ pub struct Catalogue {
     directory: Cache<(), Arc<Directory>>,
     products: Cache<String, Arc<Product>>,
     lists: Cache<String, Arc<ListProductsResponse>>,
-    /// Products seen lately, for their titles only; a change ends them, or else their time.
+    /// Products seen lately, for their titles only. Whoever checks out has just seen the cart, which reads them anew.
     seen: Cache<String, Arc<Product>>,
 }
 
@@ -167,18 +166,5 @@ impl Catalogue {
     /// Returns the title in a language where it is known without asking; quotes name goods in the shop's own language.
     pub fn known_title(&self, product_id: &str, lang: Lang) -> Option<String> {
         Some(title(&*self.seen.get(&product_id.to_owned())?, lang).to_owned())
-    }
-}
-
-/// Forgets what a changed product makes untrue.
-pub struct ProductChanged(pub Arc<Catalogue>);
-
-#[async_trait]
-impl Handler for ProductChanged {
-    async fn after(&self, event: &Envelope) {
-        // The key is the product.
-        self.0.products.purge(&event.key);
-        self.0.seen.purge(&event.key);
-        self.0.lists.purge_all();
     }
 }

@@ -10,7 +10,7 @@ pub struct Config {
     pub read_timeout_ms: u64,
     /// Longest time a change, such as placing an order, may take, in milliseconds.
     pub write_timeout_ms: u64,
-    /// How long a catalogue answer is used for pages, in milliseconds; a changed product ends it at once.
+    /// How long a catalogue answer is used for pages, in milliseconds.
     pub catalogue_ms: u64,
     /// Most catalogue answers of a kind kept.
     pub catalogue_max: usize,

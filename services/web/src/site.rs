@@ -55,7 +55,7 @@ pub struct Site {
     /// Sessions.
     pub sessions: Arc<Sessions>,
     /// The catalogue, remembered.
-    pub catalogue: Arc<Catalogue>,
+    pub catalogue: Catalogue,
     /// The other services.
     pub peers: Peers,
     under_way: Semaphore,
@@ -63,7 +63,7 @@ pub struct Site {
 
 impl Site {
     /// Makes the site.
-    pub fn new(ctx: Context, config: Config, sessions: Arc<Sessions>, catalogue: Arc<Catalogue>) -> Arc<Site> {
+    pub fn new(ctx: Context, config: Config, sessions: Arc<Sessions>, catalogue: Catalogue) -> Arc<Site> {
         Arc::new(Site {
             peers: Peers::new(&ctx),
             under_way: Semaphore::new(config.pages_max),
@@ -106,7 +106,17 @@ async fn serve(site: Arc<Site>, behind: Router, request: Request) -> Response {
         // A program gets the API's own words.
         return behind.oneshot(request).await.into_response();
     }
-    page(site, route, request).await
+    if request.method() != Method::POST {
+        return page(site, route, request).await;
+    }
+    // A task of its own: what a form has begun is finished also when the browser goes away.
+    match tokio::spawn(page(site, route, request)).await {
+        Ok(response) => response,
+        Err(error) => {
+            tracing::error!(%error, "the task of a form ended");
+            pages::problem::plain()
+        }
+    }
 }
 
 /// Answers a page, whatever happens.

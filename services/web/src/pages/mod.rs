@@ -25,6 +25,9 @@ pub mod problem;
 mod product;
 mod sign;
 
+use std::future::ready;
+
+use futures_util::future::BoxFuture;
 use mallard_types::Result;
 
 use crate::answer::Answer;
@@ -170,40 +173,42 @@ impl Route {
 /// # Errors
 /// Whatever keeps it from being made; `problem.rs` says it in words.
 pub async fn answer(ask: &Ask, route: Route, is_form: bool) -> Result<Answer> {
-    match (route, is_form) {
-        (Route::Home, _) => home::show(ask).await,
-        (Route::Category(slug), _) => list::category(ask, &slug).await,
-        (Route::Search, _) => list::search(ask).await,
-        (Route::Product(id), _) => product::show(ask, &id).await,
-        (Route::Cart, _) => cart::show(ask).await,
-        (Route::CartAdd, _) => cart::add(ask).await,
-        (Route::CartSet, _) => cart::set(ask).await,
-        (Route::CartRemove, _) => cart::remove(ask).await,
-        (Route::CartClear, _) => cart::clear(ask).await,
-        (Route::SignIn, false) => sign::show_in(ask).await,
-        (Route::SignIn, true) => sign::sign_in(ask).await,
-        (Route::SignUp, false) => sign::show_up(ask).await,
-        (Route::SignUp, true) => sign::sign_up(ask).await,
-        (Route::SignOut, _) => sign::sign_out(ask).await,
-        (Route::Checkout, false) => checkout::show(ask).await,
-        (Route::Checkout, true) => checkout::place(ask).await,
-        (Route::Result(id), _) => checkout::result(ask, &id).await,
-        (Route::Orders, _) => orders::show(ask).await,
-        (Route::Order(id), _) => order::show(ask, &id).await,
-        (Route::OrderCancel(id), _) => order::cancel(ask, &id).await,
-        (Route::OrderPay(id), _) => order::pay(ask, &id).await,
-        (Route::OrderAddress(id), _) => order::address(ask, &id).await,
-        (Route::Account, false) => account::show(ask).await,
-        (Route::Account, true) => account::change(ask).await,
-        (Route::SessionEnd(id), _) => account::end_session(ask, &id).await,
-        (Route::Addresses, false) => addresses::show(ask).await,
-        (Route::Addresses, true) => addresses::create(ask).await,
-        (Route::Address(id), false) => addresses::edit(ask, &id).await,
-        (Route::Address(id), true) => addresses::change(ask, &id).await,
-        (Route::AddressDelete(id), _) => addresses::delete(ask, &id).await,
-        (Route::Favicon, _) => Ok(Answer::to(crate::assets::ASSETS.mark.url.clone())),
-        (Route::Robots, _) => problem::robots(),
-    }
+    // Boxed one by one: together they would be as large as the largest, on the stack of every call below.
+    let page: BoxFuture<'_, Result<Answer>> = match (route, is_form) {
+        (Route::Home, _) => Box::pin(home::show(ask)),
+        (Route::Category(slug), _) => Box::pin(async move { list::category(ask, &slug).await }),
+        (Route::Search, _) => Box::pin(list::search(ask)),
+        (Route::Product(id), _) => Box::pin(async move { product::show(ask, &id).await }),
+        (Route::Cart, _) => Box::pin(cart::show(ask)),
+        (Route::CartAdd, _) => Box::pin(cart::add(ask)),
+        (Route::CartSet, _) => Box::pin(cart::set(ask)),
+        (Route::CartRemove, _) => Box::pin(cart::remove(ask)),
+        (Route::CartClear, _) => Box::pin(cart::clear(ask)),
+        (Route::SignIn, false) => Box::pin(sign::show_in(ask)),
+        (Route::SignIn, true) => Box::pin(sign::sign_in(ask)),
+        (Route::SignUp, false) => Box::pin(sign::show_up(ask)),
+        (Route::SignUp, true) => Box::pin(sign::sign_up(ask)),
+        (Route::SignOut, _) => Box::pin(sign::sign_out(ask)),
+        (Route::Checkout, false) => Box::pin(checkout::show(ask)),
+        (Route::Checkout, true) => Box::pin(checkout::place(ask)),
+        (Route::Result(id), _) => Box::pin(async move { checkout::result(ask, &id).await }),
+        (Route::Orders, _) => Box::pin(orders::show(ask)),
+        (Route::Order(id), _) => Box::pin(async move { order::show(ask, &id).await }),
+        (Route::OrderCancel(id), _) => Box::pin(async move { order::cancel(ask, &id).await }),
+        (Route::OrderPay(id), _) => Box::pin(async move { order::pay(ask, &id).await }),
+        (Route::OrderAddress(id), _) => Box::pin(async move { order::address(ask, &id).await }),
+        (Route::Account, false) => Box::pin(account::show(ask)),
+        (Route::Account, true) => Box::pin(account::change(ask)),
+        (Route::SessionEnd(id), _) => Box::pin(async move { account::end_session(ask, &id).await }),
+        (Route::Addresses, false) => Box::pin(addresses::show(ask)),
+        (Route::Addresses, true) => Box::pin(addresses::create(ask)),
+        (Route::Address(id), false) => Box::pin(async move { addresses::edit(ask, &id).await }),
+        (Route::Address(id), true) => Box::pin(async move { addresses::change(ask, &id).await }),
+        (Route::AddressDelete(id), _) => Box::pin(async move { addresses::delete(ask, &id).await }),
+        (Route::Favicon, _) => Box::pin(ready(Ok(Answer::to(crate::assets::ASSETS.mark.url.clone())))),
+        (Route::Robots, _) => Box::pin(ready(problem::robots())),
+    };
+    page.await
 }
 
 #[cfg(test)]

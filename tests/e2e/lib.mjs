@@ -1,0 +1,165 @@
+// A shop of its own for each run, a real browser, and what the scenarios share.
+import { spawn } from "node:child_process";
+import { mkdtempSync, mkdirSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { dirname, join, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { createRequire } from "node:module";
+import assert from "node:assert/strict";
+import { chromium } from "playwright-core";
+
+const here = dirname(fileURLToPath(import.meta.url));
+const binary = resolve(process.env.MALLARD_BIN ?? join(here, "../../target/debug/mallard"));
+const shots = resolve(process.env.MALLARD_E2E_SHOTS ?? join(here, "../../target/e2e"));
+const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+export const PASSWORD = "correct horse battery";
+export const GOOD_CARD = "4242 4242 4242 4242";
+export const DECLINED_CARD = "4000 0000 0000 0002";
+export const SCREENS = { phone: { width: 390, height: 844 }, desk: { width: 1280, height: 900 } };
+
+let next = 0;
+/** Returns a text no other scenario of this run uses. */
+export const unique = (prefix) => `${prefix}${process.pid}-${next++}`;
+
+/** Starts the real binary on an empty folder and waits until it serves the demo shop. */
+export async function startShop() {
+  const folder = mkdtempSync(join(tmpdir(), "mallard-e2e-"));
+  const child = spawn(binary, ["up", "--data-dir", folder, "--listen", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "pipe"] });
+  let log = "";
+  for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (log += text));
+  const ended = new Promise((done) => child.once("exit", done));
+  const base = await until("the shop listens", async () => {
+    if (child.exitCode !== null) throw new Error(`the shop ended: ${log}`);
+    try {
+      return `http://${readFileSync(join(folder, "address"), "utf8").trim()}`;
+    } catch {
+      return "";
+    }
+  });
+  await until("the shop has goods", async () => {
+    const answer = await fetch(`${base}/store/v1/products?limit=1&in_stock=true`).catch(() => null);
+    return answer?.ok && (await answer.json()).products.length > 0;
+  });
+  return {
+    base,
+    operator: () => readFileSync(join(folder, "admin-password"), "utf8").trim(),
+    async stop() {
+      child.kill("SIGTERM");
+      await ended;
+      rmSync(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Waits for a condition, never for a time; fails after half a minute, naming what was waited for. */
+export async function until(what, condition) {
+  const end = Date.now() + 30_000;
+  for (;;) {
+    const value = await condition();
+    if (value) return value;
+    if (Date.now() > end) throw new Error(`never happened: ${what}`);
+    await new Promise((done) => setTimeout(done, 25));
+  }
+}
+
+/** Starts the browser. */
+export function startBrowser() {
+  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+}
+
+/**
+ * Opens a visitor: one screen, one language, with scripts or without. Every request to another host, every error of a page
+ * and everything the policy of contents refuses is remembered, and `close` fails when there was any.
+ */
+export async function visit(browser, shop, { screen = "desk", lang = "en", scripts = true, dark = false } = {}) {
+  const context = await browser.newContext({
+    baseURL: shop.base,
+    viewport: SCREENS[screen],
+    locale: lang === "zh" ? "zh-CN" : "en-GB",
+    javaScriptEnabled: scripts,
+    colorScheme: dark ? "dark" : "light",
+    isMobile: screen === "phone",
+    hasTouch: screen === "phone",
+  });
+  const faults = [];
+  await context.route("**/*", (route) => {
+    const url = route.request().url();
+    if (!url.startsWith(shop.base)) {
+      faults.push(`asked another host: ${url}`);
+      return route.abort();
+    }
+    return route.continue();
+  });
+  const page = await context.newPage();
+  const watch = (page) => {
+    page.on("pageerror", (error) => faults.push(`error of a page: ${error}`));
+    page.on("console", (message) => {
+      // A browser calls a refused form an error of the page; the scenarios look at statuses themselves.
+      if (message.type() === "error" && !message.text().includes("Failed to load resource")) faults.push(message.text());
+    });
+    page.on("response", (response) => {
+      if (response.status() >= 500) faults.push(`${response.status()} ${response.url()}`);
+    });
+  };
+  watch(page);
+  context.on("page", watch);
+  const name = `${screen}-${lang}${scripts ? "" : "-plain"}${dark ? "-dark" : ""}`;
+  return {
+    context,
+    page,
+    lang,
+    scripts,
+    screen,
+    name,
+    faults,
+    to: (path) => page.goto(`/${lang}${path}`),
+    /** Keeps a picture of the whole page and looks for what keeps people out of it. */
+    async shot(label) {
+      const folder = join(shots, name);
+      mkdirSync(folder, { recursive: true });
+      await allPictures(page);
+      await page.screenshot({ path: join(folder, `${label}.png`), fullPage: true });
+      if (scripts) await accessible(page, `${name} ${label}`);
+      await fits(page, `${name} ${label}`);
+    },
+    async close() {
+      await context.close();
+      assert.deepEqual(faults, [], name);
+    },
+  };
+}
+
+/** Brings every picture that waits to be seen into the page. */
+async function allPictures(page) {
+  await page.evaluate(async () => {
+    for (let y = 0; y < document.body.scrollHeight; y += innerHeight / 2) {
+      scrollTo(0, y);
+      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
+    }
+    scrollTo(0, 0);
+    const waiting = [...document.images].filter((image) => !image.complete);
+    await Promise.all(waiting.map((image) => new Promise((done) => (image.onload = image.onerror = done))));
+  });
+}
+
+/** Runs axe-core; serious and critical findings fail. The library is put in by the debugger, the page's policy stays as it is. */
+async function accessible(page, label) {
+  const found = await page.evaluate(async (source) => {
+    if (!window.axe) (0, eval)(source);
+    const { violations } = await window.axe.run(document, { resultTypes: ["violations"] });
+    return violations
+      .filter(({ impact }) => impact === "serious" || impact === "critical")
+      .map(({ id, nodes }) => `${id}: ${nodes.map((node) => `${node.html.slice(0, 140)} (${node.failureSummary})`).join("; ")}`);
+  }, axeSource);
+  assert.deepEqual(found, [], label);
+}
+
+/** Checks that nothing makes the page scroll sideways. */
+async function fits(page, label) {
+  const { scroll, client } = await page.evaluate(() => ({
+    scroll: document.documentElement.scrollWidth,
+    client: document.documentElement.clientWidth,
+  }));
+  assert.ok(scroll <= client, `${label}: ${scroll} px wide on a screen of ${client}`);
+}
