@@ -300,5 +300,6 @@ impl std::io::Write for Logs {
     }
 }
 
+pub mod browser;
 pub mod process;
 pub mod world;

@@ -107,7 +107,7 @@ texts! {
     update: "Update", "更新";
     remove: "Remove", "移除";
     clear_cart: "Empty the cart", "清空购物车";
-    summary: "Summary", "结算";
+    summary: "Summary", "订单摘要";
     goods_total: "Goods", "商品合计";
     shipping_later: "Shipping is worked out at checkout.", "运费在结算时计算。";
     to_checkout: "Check out", "去结算";
@@ -266,6 +266,7 @@ texts! {
     sessions: "Where you are signed in", "登录设备";
     sessions_text: "End a session you do not know: it stops within a second.", "结束陌生的登录，一秒内失效。";
     this_device: "this device", "当前设备";
+    device_on: "{} on {}", "{}（{}）";
     unknown_device: "Unknown device", "未知设备";
     last_used: "last used", "最近使用";
     end_session: "End", "结束";

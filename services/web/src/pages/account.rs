@@ -10,8 +10,9 @@ use mallard_types::{Error, Kind, Result};
 
 use crate::answer::{Answer, CookieChange};
 use crate::ask::Ask;
-use crate::domain::Lang;
+use crate::domain::{self, Lang};
 use crate::error::at_field;
+use crate::text::fill;
 use crate::view::{Field, Frame, moment};
 
 const DEVICE_CHARS_MAX: usize = 80;
@@ -78,10 +79,14 @@ async fn render(ask: &Ask, caller: &Caller, status: StatusCode, error: Option<&E
 }
 
 fn device(ask: &Ask, session: Session) -> Device {
-    let called = if session.device.is_empty() { &session.user_agent } else { &session.device };
-    let name: String = called.chars().take(DEVICE_CHARS_MAX).collect();
+    let name = match domain::device(&session.user_agent) {
+        _ if !session.device.is_empty() => session.device,
+        Some((browser, system)) => fill(&fill(ask.t.device_on, browser), system),
+        None if session.user_agent.is_empty() => ask.t.unknown_device.to_owned(),
+        None => session.user_agent.chars().take(DEVICE_CHARS_MAX).collect(),
+    };
     Device {
-        name: if name.is_empty() { ask.t.unknown_device.to_owned() } else { name },
+        name,
         address: session.address,
         used: session.last_used_at.map(|at| moment(at.micros(), ask.lang)).unwrap_or_default(),
         current: session.current,

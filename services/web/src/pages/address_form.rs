@@ -9,6 +9,14 @@ use crate::domain::Lang;
 use crate::error::at_field;
 use crate::view::Field;
 
+/// Code of the refusal that marks every empty field at once.
+pub const FIELDS_MISSING: &str = "fields_missing";
+
+/// Tells whether an address lacks what every parcel needs.
+pub fn is_incomplete(address: &Address) -> bool {
+    [&address.name, &address.country, &address.street].into_iter().any(|text| text.is_empty())
+}
+
 /// An address of the book, as it is offered.
 pub struct Offered {
     pub id: String,
@@ -33,7 +41,11 @@ pub fn fields(ask: &Ask, address: &Address, error: Option<&Error>) -> Vec<Field>
         field("street", t.street, &address.street, "street-address").required(),
         Field { maxlength: 20, ..field("postal_code", t.postal_code, &address.postal_code, "postal-code") },
     ];
-    if let Some(error) = error {
+    if error.is_some_and(|error| error.code == FIELDS_MISSING) {
+        for field in fields.iter_mut().filter(|field| field.required && field.value.is_empty()) {
+            field.error = t.field_required;
+        }
+    } else if let Some(error) = error {
         let param = error.param.as_deref().unwrap_or_default();
         let name = param.strip_prefix("address.").unwrap_or(param);
         for field in fields.iter_mut().filter(|field| field.name == name) {
@@ -67,7 +79,8 @@ pub fn read(form: &Fields) -> Address {
 /// Tells whether an error is about a field of the address.
 pub fn concerns(error: &Error) -> bool {
     let param = error.param.as_deref().unwrap_or_default();
-    param.starts_with("address.")
+    error.code == FIELDS_MISSING
+        || param.starts_with("address.")
         || matches!(
             param,
             "name" | "phone" | "country" | "province" | "city" | "district" | "street" | "postal_code"

@@ -9,7 +9,7 @@ use mallard_proto::order::v1::{
 use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
 
-use super::address_form;
+use super::address_form::{self, FIELDS_MISSING};
 use super::checkout::{Card, LineView, Sums};
 use super::orders::status;
 use crate::answer::Answer;
@@ -88,7 +88,7 @@ async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCode, r
     let until = order.expires_at.as_ref().map(|at| moment(at.micros(), ask.lang)).unwrap_or_default();
     let to = order.address.clone().unwrap_or_default();
     let error = refused.error.as_ref();
-    let about_address = error.filter(|error| address_form::concerns(error));
+    let about_address = error.filter(|error| address_form::concerns(error) && error.code != FIELDS_MISSING);
     let card = Card::new(ask, error.filter(|error| Card::concerns(error)));
     let typed = if about_address.is_some() { address_form::read(&ask.form) } else { to.clone() };
     let mut f = Frame::new(ask, format!("{} {}", t.order, order.number));
@@ -209,6 +209,10 @@ pub async fn pay(ask: &Ask, id: &str) -> Result<Answer> {
     let caller = ask.shopper().await?;
     if caller.has_role(NO_BUYING) {
         let error = Error::forbidden("account_may_not_buy", "this account may not buy");
+        return again(ask, &caller, id, error).await;
+    }
+    if Card::is_incomplete(&ask.form) {
+        let error = Error::refused(FIELDS_MISSING, "fill in the marked fields").param("payment.number");
         return again(ask, &caller, id, error).await;
     }
     let payment = match super::checkout::payment(&ask.form, "card") {

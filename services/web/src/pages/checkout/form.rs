@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::ask::{Ask, Fields};
 use crate::error::at_field;
+use crate::pages::address_form::FIELDS_MISSING;
 use crate::text::Text;
 use crate::view::Field;
 
@@ -96,6 +97,14 @@ impl Card {
         };
         if let Some(error) = error {
             let said = at_field(t, error);
+            if error.code == FIELDS_MISSING {
+                for field in [&mut card.number, &mut card.expiry, &mut card.cvc] {
+                    if ask.form.get(field.name).is_empty() {
+                        field.error = t.field_required;
+                    }
+                }
+                return card;
+            }
             match error.param.as_deref().unwrap_or_default() {
                 "payment.exp_month" | "payment.exp_year" => card.expiry.error = said,
                 "payment.cvc" => card.cvc.error = said,
@@ -111,9 +120,15 @@ impl Card {
         card
     }
 
+    /// Tells whether a field of the card was left empty.
+    pub fn is_incomplete(form: &Fields) -> bool {
+        ["number", "expiry", "cvc"].into_iter().any(|name| form.get(name).is_empty())
+    }
+
     /// Tells whether an error is about the card.
     pub fn concerns(error: &Error) -> bool {
-        error.param.as_deref().is_some_and(|param| param.starts_with("payment."))
+        error.code == FIELDS_MISSING
+            || error.param.as_deref().is_some_and(|param| param.starts_with("payment."))
             || error.kind == mallard_types::Kind::PaymentFailed
     }
 }

@@ -15,7 +15,7 @@ use super::form::{self, Card, Chosen};
 use super::show::{Shown, Trouble, ask_both, remember, render};
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::pages::address_form;
+use crate::pages::address_form::{self, FIELDS_MISSING};
 use crate::text::fill;
 use crate::view;
 
@@ -48,13 +48,17 @@ async fn send(ask: &Ask, caller: &Caller, chosen: &Chosen) -> Result<PlaceOrderR
         return Err(Error::refused("payment_method_missing", "choose card or later").param("method"));
     }
     let is_new = form.get("address") == "new" || form.get("address").is_empty();
+    let typed = address_form::read(form);
+    if (is_new && address_form::is_incomplete(&typed)) || (method == "card" && Card::is_incomplete(form)) {
+        return Err(Error::refused(FIELDS_MISSING, "fill in the marked fields"));
+    }
     let key = form.get("key");
     if key.is_empty() || key.len() > KEY_BYTES_MAX {
         return Err(Error::refused("form_key_missing", "load the checkout again").param("key"));
     }
     let request = PlaceOrderRequest {
         address_id: if is_new { String::new() } else { form.get("address").to_owned() },
-        address: is_new.then(|| address_form::read(form)),
+        address: is_new.then_some(typed),
         payment: Some(form::payment(form, method)?),
         expected_total: Some(MoneyMessage {
             amount: form.number("total").unwrap_or(-1),
@@ -175,6 +179,7 @@ fn words(ask: &Ask, error: &Error) -> Option<(StatusCode, Trouble)> {
             let said = if error.code == "insufficient_funds" { t.insufficient } else { t.declined };
             (status, text(said))
         }
+        FIELDS_MISSING => (unprocessable, text(t.see_fields)),
         _ if Card::concerns(error) => (unprocessable, text(t.see_payment)),
         _ if address_form::concerns(error) || error.code == "note_too_long" => (unprocessable, text(t.see_fields)),
         _ if matches!(error.kind, Kind::Unavailable | Kind::Deadline) => {

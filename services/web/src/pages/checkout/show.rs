@@ -193,7 +193,8 @@ pub fn render(
     let chosen_id = if is_again { asked } else { default.map_or("new", |entry| entry.id.as_str()) };
     let new_address = chosen_id == "new" || !shown.book.iter().any(|entry| entry.id == chosen_id);
     let typed = if is_again { address_form::read(form) } else { address_form::empty(ask) };
-    let card = Card::new(ask, error.filter(|error| Card::concerns(error)));
+    let later = form.get("method") == "later";
+    let card = Card::new(ask, error.filter(|error| !later && Card::concerns(error)));
     let total = shown.quote.total.clone().unwrap_or_default();
     let page = Page {
         f: Frame::new(ask, ask.t.checkout),
@@ -208,9 +209,9 @@ pub fn render(
         cart_version: shown.chosen.cart_version,
         book: address_form::offered(ask, &shown.book, if new_address { "new" } else { chosen_id }),
         new_address,
-        address: address(ask, &typed, error),
+        address: address(ask, &typed, error.filter(|_| new_address)),
         save: if is_again { form.get("save") == "1" } else { shown.book.is_empty() },
-        later: form.get("method") == "later",
+        later,
         number: card.number,
         expiry: card.expiry,
         cvc: card.cvc,

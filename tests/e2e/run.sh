@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Runs the scenarios of the pages in a real browser against the real binary. Installs what is missing: Chromium and a font
+# with Chinese characters from Debian, Node, and the two packages of package-lock.json.
+#
+#   tests/e2e/run.sh                     builds the debug binary and runs everything
+#   MALLARD_BIN=target/release/mallard tests/e2e/run.sh    with another binary
+#
+# Pictures of every page are left in target/e2e (MALLARD_E2E_SHOTS), which git does not know.
+set -euo pipefail
+cd "$(dirname "$0")"
+
+need=()
+command -v chromium >/dev/null || [ -n "${CHROMIUM:-}" ] || need+=(chromium)
+fc-list :lang=zh 2>/dev/null | grep -q . || need+=(fontconfig fonts-wqy-microhei)
+node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 18 ? 0 : 1)' 2>/dev/null || need+=(nodejs npm)
+if [ "${#need[@]}" -gt 0 ]; then
+  apt-get update -qq
+  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${need[@]}"
+fi
+npm ci --no-audit --no-fund --silent
+if [ -z "${MALLARD_BIN:-}" ]; then
+  cargo build --manifest-path ../../Cargo.toml -p mallard
+fi
+exec node --test --test-concurrency=1 "${@:-shopper.test.mjs}"

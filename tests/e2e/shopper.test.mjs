@@ -1,0 +1,322 @@
+// The shopper's ways through the shop, in a real browser: on a phone and on a desk, in both languages, with scripts and without.
+import { test, before, after } from "node:test";
+import assert from "node:assert/strict";
+import { startShop, startBrowser, visit, unique, until, PASSWORD, GOOD_CARD, DECLINED_CARD } from "./lib.mjs";
+
+let shop;
+let browser;
+before(async () => {
+  shop = await startShop();
+  browser = await startBrowser();
+});
+after(async () => {
+  await browser?.close();
+  await shop?.stop();
+});
+
+const ADDRESS = {
+  name: "Ada Lovelace", phone: "+86 10 5555 0100", country: "中国", province: "北京市", city: "北京市",
+  district: "海淀区", street: "学院路 1 号", postal_code: "01234",
+};
+
+/** Makes an account, from wherever the visitor was sent to sign in. */
+async function signUp(v) {
+  const email = `${unique("e2e")}@shop.test`;
+  if (!v.page.url().includes("/sign-")) await v.to("/sign-in");
+  await v.page.locator("main a[href*='/sign-up']").click();
+  await v.page.fill("[name=email]", email);
+  await v.page.fill("[name=name]", "Ada Lovelace");
+  await v.page.fill("[name=password]", PASSWORD);
+  await v.page.fill("[name=password_confirmation]", PASSWORD);
+  await v.page.locator("main form button").click();
+  await v.page.waitForURL((url) => !url.pathname.includes("/sign-"));
+  return email;
+}
+
+/** Puts the first product of a shelf into the cart by hand. */
+async function addFrom(v, shelf) {
+  await v.to(`/c/${shelf}`);
+  await v.page.locator(".card:not(:has(.tag)) a").first().click();
+  await v.page.locator(".bar button").click();
+  await v.page.locator(".note.good").waitFor();
+}
+
+async function fillAddress(v) {
+  for (const [name, value] of Object.entries(ADDRESS)) await v.page.fill(`[name=${name}]`, value);
+}
+
+async function fillCard(v, number) {
+  await v.page.fill("[name=number]", number);
+  await v.page.fill("[name=expiry]", "12/30");
+  await v.page.fill("[name=cvc]", "012");
+}
+
+for (const screen of ["phone", "desk"]) {
+  for (const lang of ["en", "zh"]) {
+    for (const scripts of [true, false]) {
+      test(`the whole purchase: ${screen}, ${lang}, ${scripts ? "with" : "without"} scripts`, async () => {
+        const v = await visit(browser, shop, { screen, lang, scripts });
+        const { page } = v;
+        await page.goto("/");
+        assert.equal(await page.locator("html").getAttribute("lang"), lang === "zh" ? "zh-Hans" : "en");
+        await v.to("/");
+        await v.shot("01-home");
+        await page.locator(".tile").first().click();
+        await v.shot("02-department");
+        await page.locator(".chips .chip").first().click();
+        await v.shot("03-shelf");
+        await page.fill("#q", lang === "zh" ? "杯" : "mug");
+        await page.locator(".search button").click();
+        await page.locator(".card").first().waitFor();
+        await v.shot("04-search");
+        await page.locator(".card:not(:has(.tag)) a").first().click();
+        await page.locator("#product").waitFor();
+        await v.shot("05-product");
+        // Another variant: its price and its stock, and it is this one that goes into the cart.
+        const chip = page.locator(".option .chip:not([aria-current]):not(.gone)").first();
+        const name = (await chip.textContent()).trim();
+        await chip.click();
+        await until("the variant is chosen", async () =>
+          (await page.locator(".option .chip[aria-current]").allTextContents()).some((text) => text.trim() === name));
+        assert.match(page.url(), /sku=sku_/);
+        const price = (await page.locator(".price-big").textContent()).trim();
+        await page.locator(".bar button").click();
+        await page.locator(".note.good").waitFor();
+        assert.equal((await page.locator(".badge").textContent()).trim(), "1");
+        await v.shot("06-added");
+        await page.locator("#badge").click();
+        assert.ok((await page.locator(".line").textContent()).includes(name));
+        assert.equal((await page.locator(".line-total").textContent()).trim(), price);
+        await page.fill(".line .quantity", "2");
+        if (scripts) await page.locator(".line .quantity").blur();
+        else await page.locator(".line .row button").click();
+        await until("the cart counts two", async () => (await page.locator(".line-total").textContent()).trim() !== price);
+        await v.shot("07-cart");
+        await page.locator(".sum a.button").click();
+        await page.waitForURL("**/sign-in?next=**");
+        await v.shot("08-sign-in");
+        await signUp(v);
+        await page.waitForURL("**/checkout");
+        await v.shot("09-checkout");
+        // Everything that is missing is marked at once.
+        await page.locator(".pay").click();
+        await page.locator(".note.bad").waitFor();
+        assert.ok((await page.locator("[aria-invalid=true]").count()) >= 5);
+        await v.shot("10-checkout-missing");
+        await fillAddress(v);
+        await fillCard(v, DECLINED_CARD);
+        await page.locator(".pay").click();
+        await page.locator("#e-number").waitFor();
+        await v.shot("11-checkout-declined");
+        assert.equal(await page.locator("[name=street]").inputValue(), ADDRESS.street);
+        assert.equal(await page.locator("[name=number]").inputValue(), "");
+        assert.equal((await page.locator(".badge").textContent()).trim(), "1");
+        await fillCard(v, GOOD_CARD);
+        await page.locator(".pay").click();
+        await page.locator(".result.good").waitFor();
+        await v.shot("12-paid");
+        assert.equal(await page.locator(".badge").count(), 0);
+        await page.locator(".result .button").first().click();
+        await page.locator(".story").waitFor();
+        await v.shot("13-order");
+        assert.ok((await page.locator("address").textContent()).includes("01234"));
+        await v.to("/orders");
+        assert.equal(await page.locator(".order-card").count(), 1);
+        await v.shot("14-orders");
+        await v.to("/account");
+        await v.shot("15-account");
+        await v.to("/account/addresses");
+        assert.equal(await page.locator("address").count(), 1);
+        await v.shot("16-addresses");
+        await v.to("/nothing");
+        await v.shot("17-missing");
+        await v.to("/search?q=qqqqqq");
+        await v.shot("18-nothing-found");
+        await v.to("/account");
+        await page.locator("form[action$='/sign-out'] button").click();
+        await page.locator(".note.good").waitFor();
+        await v.close();
+      });
+    }
+  }
+}
+
+test("in the dark the pages are dark and as readable", async () => {
+  const v = await visit(browser, shop, { screen: "phone", dark: true });
+  for (const [label, path] of [["home", "/"], ["list", "/c/tableware"], ["cart", "/cart"], ["sign-in", "/sign-in"]]) {
+    await v.to(path);
+    await v.shot(label);
+  }
+  await addFrom(v, "audio");
+  await v.shot("product");
+  await v.to("/cart");
+  await v.shot("cart-filled");
+  await v.page.locator(".sum a.button").click();
+  await signUp(v);
+  await v.shot("checkout");
+  await v.close();
+});
+
+test("a double click on pay makes one order", async () => {
+  for (const scripts of [true, false]) {
+    const v = await visit(browser, shop, { scripts });
+    await signUp(v);
+    await addFrom(v, "tableware");
+    await v.to("/checkout");
+    await fillAddress(v);
+    await fillCard(v, GOOD_CARD);
+    await v.page.locator(".pay").dblclick();
+    await v.page.locator(".result.good").waitFor();
+    await v.to("/orders");
+    assert.equal(await v.page.locator(".order-card").count(), 1, `scripts: ${scripts}`);
+    await v.close();
+  }
+});
+
+test("the back button after paying leads to no second order", async () => {
+  const v = await visit(browser, shop, {});
+  const { page } = v;
+  await signUp(v);
+  await addFrom(v, "tableware");
+  await v.to("/checkout");
+  await fillAddress(v);
+  await fillCard(v, GOOD_CARD);
+  await page.locator(".pay").click();
+  await page.locator(".result.good").waitFor();
+  const paid = new URL(page.url()).pathname;
+  await page.goBack();
+  // The page is asked for anew: the cart is empty, so there is nothing to check out.
+  await page.waitForURL("**/cart");
+  await page.locator(".empty").waitFor();
+  await page.goForward();
+  await page.locator(".result.good").waitFor();
+  assert.equal(new URL(page.url()).pathname, paid);
+  await v.to("/orders");
+  assert.equal(await page.locator(".order-card").count(), 1);
+  await v.close();
+});
+
+test("two tabs change one cart and both see it", async () => {
+  const v = await visit(browser, shop, {});
+  await addFrom(v, "tableware");
+  const other = await v.context.newPage();
+  await other.goto("/en/c/audio");
+  await other.locator(".card:not(:has(.tag)) a").first().click();
+  await other.locator(".bar button").click();
+  await other.locator(".note.good").waitFor();
+  assert.equal((await other.locator(".badge").textContent()).trim(), "2");
+  await v.to("/cart");
+  assert.equal(await v.page.locator(".line").count(), 2);
+  // One tab removes a line while the other still shows it, and changes its quantity.
+  await other.goto("/en/cart");
+  const removed = await v.page.locator(".line .line-title").first().textContent();
+  await v.page.locator(".line .icon-button").first().click();
+  await until("the line is gone", async () => (await v.page.locator(".line").count()) === 1);
+  await other.locator(".line .icon-button").first().click();
+  await until("the other tab sees it", async () => (await other.locator(".line").count()) === 1);
+  assert.notEqual(await other.locator(".line .line-title").first().textContent(), removed);
+  await v.close();
+});
+
+test("a price that changes on the way is shown before anything is ordered", async () => {
+  const login = await fetch(`${shop.base}/auth/v1/login`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ email: "admin@mallard.local", password: shop.operator() }),
+  });
+  const token = (await login.json()).tokens.access_token;
+  const admin = (method, path, body) =>
+    fetch(`${shop.base}${path}`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
+      body: JSON.stringify(body),
+    }).then(async (answer) => {
+      assert.ok(answer.ok, `${path}: ${answer.status}`);
+      return answer.json();
+    });
+  const money = (amount) => ({ amount, currency: "CNY" });
+  const made = await admin("POST", "/admin/v1/products", {
+    title: "Weathercock", status: "listed", variants: [{ price: money(5_000), stock: 9 }],
+  });
+  const { id, variants } = made.product;
+  const v = await visit(browser, shop, { screen: "phone" });
+  const { page } = v;
+  await signUp(v);
+  await until("it is in stock", async () => {
+    await v.to(`/p/${id}`);
+    return page.locator(".bar button:not([disabled])").count();
+  });
+  await v.shot("no-picture");
+  await page.locator(".bar button").click();
+  await v.to("/checkout");
+  await fillAddress(v);
+  await fillCard(v, GOOD_CARD);
+  await admin("PATCH", `/admin/v1/products/${id}`, { variants: [{ id: variants[0].id, price: money(6_000) }] });
+  await page.locator(".pay").click();
+  await page.locator(".note.warn").waitFor();
+  assert.ok((await page.locator(".note.warn").textContent()).includes("¥60.00"));
+  await v.shot("checkout-new-total");
+  await v.to("/orders");
+  assert.equal(await page.locator(".order-card").count(), 0);
+  await v.to("/cart");
+  await page.locator(".mark.warn").waitFor();
+  await v.shot("cart-price-changed");
+  await admin("POST", `/admin/v1/products/${id}/delist`, {});
+  await v.to("/cart");
+  await page.locator(".mark.bad").waitFor();
+  await v.shot("cart-delisted");
+  await v.close();
+});
+
+test("an order for later waits, is paid after a declined card, or is cancelled", async () => {
+  const v = await visit(browser, shop, { screen: "phone" });
+  const { page } = v;
+  await signUp(v);
+  const order = async () => {
+    await addFrom(v, "stationery");
+    await v.to("/checkout");
+    if (await page.locator(".new-address.always").count()) await fillAddress(v);
+    await page.locator("#pay-later").check();
+    assert.ok(!(await page.locator("[name=number]").isVisible()));
+    await page.locator(".pay").click();
+    await page.locator(".result.warn").waitFor();
+  };
+  await order();
+  await v.shot("later-result");
+  await page.locator(".result .button").first().click();
+  await v.shot("later-order");
+  await fillCard(v, DECLINED_CARD);
+  await page.locator("form[action$='/pay'] button").click();
+  await page.locator(".note.bad").waitFor();
+  await v.shot("later-declined");
+  await fillCard(v, GOOD_CARD);
+  await page.locator("form[action$='/pay'] button").click();
+  await page.locator(".result.good").waitFor();
+  await order();
+  await page.locator(".result .button").first().click();
+  await page.locator("summary").last().click();
+  await page.locator("form[action$='/cancel'] button").click();
+  await page.locator(".state.bad").waitFor();
+  await v.shot("later-cancelled");
+  await v.close();
+});
+
+test("by keyboard alone: skip link, visible focus, into the cart", async () => {
+  const v = await visit(browser, shop, {});
+  const { page } = v;
+  await v.to("/c/tableware");
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+  const box = await page.locator(".skip").boundingBox();
+  assert.ok(box.y >= 0, "the skip link shows when it has the focus");
+  await page.keyboard.press("Enter");
+  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await page.locator(".card:not(:has(.tag)) a").first().focus();
+  const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  assert.notEqual(outline, "none");
+  await page.keyboard.press("Enter");
+  await page.locator(".bar button").focus();
+  await page.keyboard.press("Enter");
+  await page.locator(".note.good").waitFor();
+  await v.close();
+});
