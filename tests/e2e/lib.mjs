@@ -118,8 +118,7 @@ export async function visit(browser, shop, { screen = "desk", lang = "en", scrip
     async shot(label) {
       const folder = join(shots, name);
       mkdirSync(folder, { recursive: true });
-      await allPictures(page);
-      await page.screenshot({ path: join(folder, `${label}.png`), fullPage: true });
+      await unrolled(page, () => page.screenshot({ path: join(folder, `${label}.png`) }));
       if (scripts) await accessible(page, `${name} ${label}`);
       await fits(page, `${name} ${label}`);
     },
@@ -130,17 +129,14 @@ export async function visit(browser, shop, { screen = "desk", lang = "en", scrip
   };
 }
 
-/** Brings every picture that waits to be seen into the page. */
-async function allPictures(page) {
-  await page.evaluate(async () => {
-    for (let y = 0; y < document.body.scrollHeight; y += innerHeight / 2) {
-      scrollTo(0, y);
-      await new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)));
-    }
-    scrollTo(0, 0);
-    const waiting = [...document.images].filter((image) => !image.complete);
-    await Promise.all(waiting.map((image) => new Promise((done) => (image.onload = image.onerror = done))));
-  });
+/** Makes the screen as tall as the page, so that every picture that waits to be seen comes, and tells its own size back. */
+async function unrolled(page, shoot) {
+  const size = page.viewportSize();
+  const height = await page.evaluate(() => document.documentElement.scrollHeight);
+  await page.setViewportSize({ width: size.width, height: Math.max(height, size.height) });
+  await page.waitForLoadState("networkidle");
+  await shoot();
+  await page.setViewportSize(size);
 }
 
 /** Runs axe-core; serious and critical findings fail. The library is put in by the debugger, the page's policy stays as it is. */

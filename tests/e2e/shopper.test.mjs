@@ -120,9 +120,13 @@ for (const screen of ["phone", "desk"]) {
         await page.locator(".story").waitFor();
         await v.shot("13-order");
         assert.ok((await page.locator("address").textContent()).includes("01234"));
+        // The declined attempt is there too, as what it became: cancelled.
         await v.to("/orders");
-        assert.equal(await page.locator(".order-card").count(), 1);
+        assert.equal(await page.locator(".order-card").count(), 2);
+        assert.equal(await page.locator(".order-card .state.bad").count(), 1);
         await v.shot("14-orders");
+        await v.to("/orders?status=paid");
+        assert.equal(await page.locator(".order-card").count(), 1);
         await v.to("/account");
         await v.shot("15-account");
         await v.to("/account/addresses");

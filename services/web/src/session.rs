@@ -52,6 +52,8 @@ pub struct Session {
     pub recall: Mutex<Option<Recall>>,
     /// Held by who renews tokens or makes the guest's cart: of two at once one would be lost.
     turn: tokio::sync::Mutex<()>,
+    /// Held by who writes: requests of one process wait for each other, those of several meet at the row's version.
+    writing: tokio::sync::Mutex<()>,
 }
 
 impl Session {
@@ -62,6 +64,7 @@ impl Session {
             verified: Mutex::new(None),
             recall: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
+            writing: tokio::sync::Mutex::new(()),
         })
     }
 
@@ -82,6 +85,8 @@ pub struct Sessions {
     config: Config,
     store: Store,
     cache: Cache<String, Arc<Session>>,
+    /// Held by who makes a session that a visitor's first requests want at the same time.
+    opening: tokio::sync::Mutex<()>,
     identity: IdentityServiceClient<ServiceChannel>,
 }
 
@@ -92,6 +97,7 @@ impl Sessions {
         Sessions {
             store: Store::new(ctx.db()),
             cache: Cache::new("web_sessions", Options::new(config.sessions_max, trust).negative_ttl(trust)),
+            opening: tokio::sync::Mutex::new(()),
             identity: ctx.client(),
             config,
             ctx,
@@ -129,7 +135,11 @@ impl Sessions {
         if let Some(session) = self.find(secret).await? {
             return Ok(session);
         }
-        // Somebody else may have been faster: then theirs is read.
+        let _alone = self.opening.lock().await;
+        if let Some(session) = self.find(secret).await? {
+            return Ok(session);
+        }
+        // Another process may have been faster: then its row is read.
         self.write_new(secret, &Kept::default()).await?;
         self.find(secret).await?.ok_or_else(lost)
     }
@@ -160,6 +170,7 @@ impl Sessions {
     /// # Errors
     /// The database's; `session_lost` when the session has ended meanwhile.
     pub async fn change(&self, session: &Session, change: impl Fn(&mut Kept)) -> Result<()> {
+        let _alone = session.writing.lock().await;
         for _ in 0..ATTEMPTS_MAX {
             let stored = session.stored();
             let mut kept = stored.kept.clone();
