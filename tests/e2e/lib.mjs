@@ -96,7 +96,7 @@ export async function visit(browser, shop, { screen = "desk", lang = "en", scrip
     page.on("pageerror", (error) => faults.push(`error of a page: ${error}`));
     page.on("console", (message) => {
       // A browser calls a refused form an error of the page; the scenarios look at statuses themselves.
-      if (message.type() === "error" && !message.text().includes("Failed to load resource")) faults.push(message.text());
+      if (message.type() === "error" && !message.text().includes("Failed to load resource")) faults.push(`${page.url()}: ${message.text()}`);
     });
     page.on("response", (response) => {
       if (response.status() >= 500) faults.push(`${response.status()} ${response.url()}`);
