@@ -12,7 +12,7 @@ use mallard_types::{Micros, id};
 use serde::de::DeserializeOwned;
 
 use crate::mall::Storage;
-use crate::{Chance, Clock, Config, Shutdown};
+use crate::{Chance, Clock, Config, Health, Shutdown};
 
 /// Everything a service gets from outside. Cheap to clone.
 #[derive(Clone)]
@@ -31,6 +31,7 @@ pub(crate) struct Inner {
     pub chance: Chance,
     pub config: Config,
     pub shutdown: Shutdown,
+    pub health: Health,
     pub switches: Arc<BTreeSet<String>>,
     pub services: Arc<Vec<&'static str>>,
 }
@@ -105,6 +106,10 @@ impl Context {
         engine.clone()
     }
 
+    pub(crate) fn try_flows(&self) -> Option<Engine> {
+        self.inner.engine.clone()
+    }
+
     /// Returns the time of the present call: the clock's, or the past time a system caller works at (replay).
     pub fn now(&self) -> Micros {
         mallard_rpc::with_current(|call| call.at).unwrap_or_else(|| self.inner.clock.now())
@@ -141,6 +146,11 @@ impl Context {
     /// Returns the signal that ends background work.
     pub fn shutdown(&self) -> Shutdown {
         self.inner.shutdown.clone()
+    }
+
+    /// Returns what of this process is down although it still answers.
+    pub fn health(&self) -> Health {
+        self.inner.health.clone()
     }
 
     /// Checks the books of the service's events: nothing left behind, nothing parked, nothing applied twice.

@@ -24,7 +24,7 @@ use mallard_gateway_core::{Edge, EdgeConfig, Source, routes};
 use mallard_proto::events::USER_SESSION_REVOKED_V1;
 use mallard_proto::gateway::v1::gateway_service_server::GatewayServiceServer;
 use mallard_rpc::Trace;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 use tonic::service::Routes;
 
 pub use config::Config;
@@ -71,8 +71,10 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let handler = Arc::new(events::SessionRevoked::new(Arc::clone(&revocations)));
     parts.subscriptions.push(Subscription::in_memory(SUBSCRIBES, handler));
     let pause = Duration::from_millis(config.revocation_poll_ms);
-    parts.tasks.push(Box::pin(Arc::clone(&revocations).keep_fresh(pause, ctx.shutdown())));
-    parts.tasks.push(Box::pin(answers.prune(ctx.shutdown())));
+    let (fresh, stop) = (Arc::clone(&revocations), ctx.shutdown());
+    parts.tasks.push(Task::restarting("revocations", move || Arc::clone(&fresh).keep_fresh(pause, stop.clone())));
+    let stop = ctx.shutdown();
+    parts.tasks.push(Task::restarting("prune", move || Arc::clone(&answers).prune(stop.clone())));
     parts.http = Some(site::router(ctx, edge, revocations));
     Ok(parts)
 }
