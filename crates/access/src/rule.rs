@@ -94,14 +94,14 @@ pub fn check_allowed_path(entry: &str) -> Result<()> {
     AllowedPath::parse(entry).map(|_| ())
 }
 
-const NAME_REMEDY: &str = "a role's name must be 1 to 64 letters, digits, - or _";
+const NAME_REMEDY: &str = "a role's name must be 1 to 64 letters, digits, dots, - or _";
 
 fn invalid_policy(param: &'static str, message: impl Into<std::borrow::Cow<'static, str>>) -> Error {
     Error::invalid("invalid_policy", message).param(param)
 }
 
 fn is_name(name: &str) -> bool {
-    let shaped = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    let shaped = |byte: u8| byte.is_ascii_alphanumeric() || b"_.-".contains(&byte);
     !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(shaped)
 }
 

@@ -17,7 +17,7 @@ use mallard_types::{Error, Kind, Result};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::{self, Authenticate};
+use crate::auth::{self, Authenticate, Identity};
 use crate::endpoint::{Input, Reply};
 use crate::once::{self, Claim, IdempotencyStore, Once};
 use crate::table::{Found, Route, Table};
@@ -252,17 +252,18 @@ impl Edge {
 
     /// Finds out who asks and whether the route lets them.
     async fn authenticate(&self, route: &Route, parts: &Parts, call: &mut Call) -> Result<()> {
-        match self.authenticate.authenticate(&parts.headers).await {
-            Ok(caller) => call.caller = caller,
+        let mut identity = match self.authenticate.authenticate(&parts.headers).await {
+            Ok(identity) => identity,
             // A client whose token has expired must still be able to sign in or refresh.
-            Err(error) if error.kind == Kind::Unauthenticated && is_open_door(route) => {}
+            Err(error) if error.kind == Kind::Unauthenticated && is_open_door(route) => Identity::default(),
             Err(error) => return Err(error),
-        }
-        call.caller.surface = route.surface;
+        };
+        identity.caller.surface = route.surface;
         if let Some(language) = auth::language(&parts.headers) {
-            call.caller.language = language.to_owned();
+            identity.caller.language = language.to_owned();
         }
-        self.authenticate.authorise(route.info, route.access, parts.uri.path(), &call.caller)
+        call.caller = self.authenticate.authorise(route.info, route.access, parts.uri.path(), identity)?;
+        Ok(())
     }
 
     async fn perform(

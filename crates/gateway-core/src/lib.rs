@@ -27,7 +27,7 @@ pub mod table;
 
 mod meter;
 
-pub use auth::Authenticate;
+pub use auth::{Authenticate, Identity};
 pub use edge::{Done, Edge, EdgeConfig, Hook, Source};
 pub use endpoint::Reply;
 pub use once::{Begin, Claim, IdempotencyStore, Remembered};

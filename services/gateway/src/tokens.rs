@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use http::HeaderMap;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
-use mallard_gateway_core::{Authenticate, auth};
+use mallard_gateway_core::{Authenticate, Identity, auth};
 use mallard_proto::rest::{Access, RouteInfo};
 use mallard_rpc::{Caller, CallerKind};
 use mallard_types::{Error, Micros, Result};
@@ -119,18 +119,18 @@ fn invalid() -> Error {
 
 #[async_trait]
 impl Authenticate for Tokens {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Identity> {
         match auth::bearer(headers)? {
-            None => Ok(Caller::default()),
-            Some(token) => Ok(self.verify(token).await?.caller.clone()),
+            None => Ok(Identity::default()),
+            Some(token) => Ok(Identity { caller: self.verify(token).await?.caller.clone(), authenticated_at: 0 }),
         }
     }
 
-    fn authorise(&self, info: &RouteInfo, access: Access, _: &str, caller: &Caller) -> Result<()> {
-        auth::check(access, caller)?;
-        if caller.has_role(NO_BUYING) && BUYING.contains(&info.name) {
+    fn authorise(&self, info: &RouteInfo, access: Access, _: &str, identity: Identity) -> Result<Caller> {
+        auth::check(access, &identity.caller)?;
+        if identity.caller.has_role(NO_BUYING) && BUYING.contains(&info.name) {
             return Err(Error::forbidden("account_banned", "this account may not buy"));
         }
-        Ok(())
+        Ok(identity.caller)
     }
 }

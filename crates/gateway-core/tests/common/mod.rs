@@ -10,7 +10,7 @@ use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use mallard_gateway_core::{
-    Authenticate, Begin, Claim, Edge, EdgeConfig, Hook, IdempotencyStore, Remembered, Source, auth, routes,
+    Authenticate, Begin, Claim, Edge, EdgeConfig, Hook, IdempotencyStore, Identity, Remembered, Source, auth, routes,
 };
 use mallard_rpc::{Caller, CallerKind, Channels, Trace};
 use mallard_types::{Error, Result};
@@ -22,13 +22,15 @@ pub struct Names;
 
 #[async_trait]
 impl Authenticate for Names {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
-        let Some(token) = auth::bearer(headers)? else { return Ok(Caller::default()) };
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Identity> {
+        let Some(token) = auth::bearer(headers)? else { return Ok(Identity::default()) };
         if token == "expired" {
             return Err(Error::unauthenticated("token_expired", "sign in again"));
         }
         let (user, role) = token.split_once(':').unwrap_or((token, "user"));
-        Ok(Caller { kind: CallerKind::User, user_id: user.into(), roles: vec![role.into()], ..Caller::default() })
+        let caller =
+            Caller { kind: CallerKind::User, user_id: user.into(), roles: vec![role.into()], ..Caller::default() };
+        Ok(Identity { caller, authenticated_at: 0 })
     }
 }
 
