@@ -10,9 +10,8 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::request::Parts;
 use http::{HeaderMap, Request, Response};
-use mallard_cache::{Cache, Options};
-use mallard_proto::rest::{Access, Idempotency, RouteInfo, header};
-use mallard_rpc::{Call, CallerKind, Trace};
+use mallard_proto::rest::{Idempotency, RouteInfo, header};
+use mallard_rpc::{Call, Trace};
 use mallard_types::{Error, Kind, Result};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout_at};
@@ -23,8 +22,10 @@ use crate::once::{self, Claim, IdempotencyStore, Once};
 use crate::table::{Found, Route, Table};
 use crate::{body, problem};
 
+mod copies;
 mod respond;
 
+pub use copies::{Copies, CopiesConfig};
 pub use respond::{REQUEST_ID, harden, request_id};
 
 /// Header of a guest's cart.
@@ -39,12 +40,8 @@ pub struct EdgeConfig {
     pub slow: Vec<(&'static str, Duration)>,
     /// Most requests under way; more are answered 503 `overloaded`.
     pub requests_max: usize,
-    /// Services whose public reads by anonymous callers are answered from a copy for a moment.
-    pub copied: &'static [&'static str],
-    /// How long a copy is good; a change made through this edge ends all copies at once.
-    pub copy_ttl: Duration,
-    /// Most copies kept.
-    pub copies_max: usize,
+    /// Which public answers are given again, and for how long.
+    pub copies: CopiesConfig,
 }
 
 impl Default for EdgeConfig {
@@ -53,9 +50,7 @@ impl Default for EdgeConfig {
             timeout: Duration::from_secs(15),
             slow: Vec::new(),
             requests_max: 10_000,
-            copied: &[],
-            copy_ttl: Duration::from_millis(100),
-            copies_max: 4_096,
+            copies: CopiesConfig::default(),
         }
     }
 }
@@ -97,7 +92,7 @@ pub struct Edge {
     once: Arc<Once>,
     hook: Option<Arc<dyn Hook>>,
     source: Source,
-    copies: Cache<String, Reply>,
+    copies: Copies,
     config: EdgeConfig,
     under_way: Semaphore,
 }
@@ -122,7 +117,7 @@ impl Edge {
             hook,
             source,
             under_way: Semaphore::new(config.requests_max),
-            copies: Cache::new("edge_copies", Options::new(config.copies_max, config.copy_ttl)),
+            copies: Copies::new(config.copies.clone()),
             config,
         }))
     }
@@ -130,6 +125,11 @@ impl Edge {
     /// Returns the routes, in order of the contracts.
     pub fn routes(&self) -> &[Route] {
         self.table.routes()
+    }
+
+    /// Returns the copies of public answers.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
     }
 
     /// Answers a request.
@@ -178,34 +178,18 @@ impl Edge {
             .try_acquire()
             .map_err(|_| Error::unavailable("overloaded", "too many requests are under way").retry_after_ms(1_000))?;
         self.authenticate(route, parts, &mut call).await?;
-        let info = route.info;
-        let copied = self.config.copied.contains(&info.service);
-        let public = info.access == Access::Public && call.caller.kind == CallerKind::Anonymous;
-        // Without a query there are only as many answers as things, each of bounded size.
-        if copied && info.verb == "GET" && public && parts.uri.query().is_none() {
-            return self.copy(route, &params, parts, call).await;
+        if self.copies.cover(route) {
+            return self.copies.answer(route, &params, parts, call).await;
         }
-        let reply = self.carry_out(route, params, parts, body, call).await;
-        if copied && info.verb != "GET" && reply.is_ok() {
-            self.copies.purge_all();
-        }
+        let reply = self.carry_out(route, &params, parts, body, call).await;
+        self.copies.written(route, &params, &reply);
         reply
-    }
-
-    /// Answers a public read from a copy, or makes one.
-    async fn copy(&self, route: &Route, params: &[String], parts: &Parts, call: Call) -> Result<Reply> {
-        let key = format!("{} {}", call.caller.language, parts.uri.path());
-        let load = || async {
-            let work = route.endpoint.start(&Input { path: params, query: "", headers: &parts.headers, body: &[] })?;
-            self.perform(route.info, call, &parts.headers, work).await
-        };
-        self.copies.get_or_load(key, load).await
     }
 
     async fn carry_out(
         &self,
         route: &Route,
-        params: Vec<String>,
+        params: &[String],
         parts: &Parts,
         body: Body,
         call: Call,
@@ -226,7 +210,7 @@ impl Edge {
         let key = key.map(|_| header::text(&parts.headers, "Idempotency-Key")).transpose()?;
         let body = if info.body { body::read(&parts.headers, body).await? } else { Default::default() };
         let query = parts.uri.query().unwrap_or_default();
-        let work = route.endpoint.start(&Input { path: &params, query, headers: &parts.headers, body: &body })?;
+        let work = route.endpoint.start(&Input { path: params, query, headers: &parts.headers, body: &body })?;
         let Some((key, caller)) = key.zip(caller_scope(parts, &call)) else {
             return self.perform(info, call, &parts.headers, work).await;
         };

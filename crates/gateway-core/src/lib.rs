@@ -28,7 +28,7 @@ pub mod table;
 mod meter;
 
 pub use auth::{Authenticate, Identity};
-pub use edge::{Done, Edge, EdgeConfig, Hook, Source};
+pub use edge::{Copies, CopiesConfig, Done, Edge, EdgeConfig, Hook, Source};
 pub use endpoint::Reply;
 pub use once::{Begin, Claim, IdempotencyStore, Remembered};
 pub use table::{Route, routes};

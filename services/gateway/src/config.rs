@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::copies;
+
 /// Limits and pauses.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -16,10 +18,8 @@ pub struct Config {
     pub revocation_poll_ms: u64,
     /// Most verified tokens remembered.
     pub token_cache_max: usize,
-    /// How long a public catalogue answer is given again to anonymous callers, in milliseconds.
-    pub copy_ms: u64,
-    /// Most such answers kept.
-    pub copies_max: usize,
+    /// Public answers that are given again.
+    pub copies: copies::Settings,
 }
 
 impl Default for Config {
@@ -30,8 +30,7 @@ impl Default for Config {
             requests_max: 10_000,
             revocation_poll_ms: 500,
             token_cache_max: 20_000,
-            copy_ms: 100,
-            copies_max: 4_096,
+            copies: copies::Settings::default(),
         }
     }
 }

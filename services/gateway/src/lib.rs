@@ -6,6 +6,7 @@
 mod app;
 mod cache;
 mod config;
+mod copies;
 mod events;
 mod hooks;
 mod keys;
@@ -21,7 +22,7 @@ use std::time::Duration;
 
 use mallard_bus::Subscription;
 use mallard_gateway_core::{Edge, EdgeConfig, Source, routes};
-use mallard_proto::events::USER_SESSION_REVOKED_V1;
+use mallard_proto::events::{PRODUCT_CHANGED_V1, USER_SESSION_REVOKED_V1};
 use mallard_proto::gateway::v1::gateway_service_server::GatewayServiceServer;
 use mallard_rpc::Trace;
 use mallard_runtime::{Context, Parts, ServiceSpec, Task};
@@ -31,7 +32,7 @@ pub use config::Config;
 pub use store::Answers;
 
 /// Events the gateway listens to.
-const SUBSCRIBES: &[&str] = &[USER_SESSION_REVOKED_V1];
+const SUBSCRIBES: &[&str] = &[USER_SESSION_REVOKED_V1, PRODUCT_CHANGED_V1];
 
 /// Describes the gateway to the runtime. It is the last service to start: it stands in front of the others.
 pub fn service() -> ServiceSpec {
@@ -69,7 +70,9 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let rpc = Routes::new(GatewayServiceServer::new(rpc::Rpc::new(app)));
     let mut parts = Parts::new(rpc);
     let handler = Arc::new(events::SessionRevoked::new(Arc::clone(&revocations)));
-    parts.subscriptions.push(Subscription::in_memory(SUBSCRIBES, handler));
+    parts.subscriptions.push(Subscription::in_memory(&[USER_SESSION_REVOKED_V1], handler));
+    let handler = Arc::new(copies::ProductChanged::new(Arc::clone(&edge)));
+    parts.subscriptions.push(Subscription::in_memory(&[PRODUCT_CHANGED_V1], handler));
     let pause = Duration::from_millis(config.revocation_poll_ms);
     let (fresh, stop) = (Arc::clone(&revocations), ctx.shutdown());
     parts.tasks.push(Task::restarting("revocations", move || Arc::clone(&fresh).keep_fresh(pause, stop.clone())));
@@ -95,8 +98,6 @@ fn edge_config(config: &Config) -> EdgeConfig {
         timeout: Duration::from_millis(config.timeout_ms),
         slow: vec![("/admin/v1/check", Duration::from_millis(config.check_timeout_ms))],
         requests_max: config.requests_max,
-        copied: &["catalog"],
-        copy_ttl: Duration::from_millis(config.copy_ms),
-        copies_max: config.copies_max,
+        copies: config.copies.config(),
     }
 }

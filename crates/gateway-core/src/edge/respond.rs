@@ -45,8 +45,8 @@ pub(super) fn response(parts: &Parts, mut reply: Reply, request_id: &str) -> Res
     harden(headers);
     // With a version the client may keep its copy and ask whether it is still good.
     let keep = if headers.contains_key(ETAG) { "private, no-cache" } else { "no-store" };
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
-    headers.insert(VARY, HeaderValue::from_static("Authorization, Accept-Language, X-Cart-Token"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(keep));
+    headers.entry(VARY).or_insert(HeaderValue::from_static("Authorization, Accept-Language, X-Cart-Token"));
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
