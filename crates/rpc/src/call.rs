@@ -88,6 +88,18 @@ impl Caller {
         self.kind == CallerKind::System
     }
 
+    /// Refuses a call nobody vouches for: neither a user, nor a visitor whom the edge let in, nor a service. That is what a
+    /// peer sends that is not trusted.
+    ///
+    /// # Errors
+    /// `unauthenticated` (code `identity_required`).
+    pub fn require_identity(&self) -> Result<()> {
+        if self.kind != CallerKind::Anonymous || self.surface != Surface::Internal {
+            return Ok(());
+        }
+        Err(Error::unauthenticated("identity_required", "only the mall's own processes may call this"))
+    }
+
     /// Refuses everybody but the mall's own services.
     ///
     /// # Errors
@@ -175,6 +187,9 @@ mod tests {
         assert!(!Caller { surface: Surface::Admin, ..Caller::default() }.is_admin());
         assert_eq!(admin.require_system().unwrap_err().code, "internal_only");
         assert!(Caller::system("order").require_system().is_ok());
+        assert_eq!(Caller::default().require_identity().unwrap_err().code, "identity_required");
+        let visitor = Caller { surface: Surface::Store, ..Caller::default() };
+        assert!([visitor, user.clone(), Caller::system("order")].iter().all(|caller| caller.require_identity().is_ok()));
         assert!(!Caller { kind: CallerKind::Anonymous, ..admin }.is_admin());
     }
 
