@@ -1,4 +1,4 @@
-//! Accounts, sessions, tokens and address books. Start with README.md, then `domain`.
+//! Accounts, sessions, tokens, access control, the audit log and address books. Start with README.md, then `domain`.
 
 mod app;
 mod checks;
@@ -22,7 +22,7 @@ pub fn service() -> ServiceSpec {
     ServiceSpec {
         name: "identity",
         migrations: migrations::MIGRATIONS,
-        subscribes: &[],
+        subscribes: events::KINDS,
         start: |ctx| Box::pin(start(ctx)),
     }
 }
@@ -31,5 +31,5 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let app = app::App::start(ctx).await?;
     let routes = tonic::service::Routes::new(IdentityServiceServer::new(rpc::Rpc::new(app.clone())));
     let sweep = Task::restarting("sweep", move || app.clone().sweep_until_shutdown());
-    Ok(Parts { tasks: vec![sweep], ..Parts::new(routes) })
+    Ok(Parts { subscriptions: vec![events::subscription()], tasks: vec![sweep], ..Parts::new(routes) })
 }

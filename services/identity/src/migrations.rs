@@ -3,10 +3,12 @@
 use mallard_db::Migration;
 
 /// Every step from an empty database to the present schema. Steps are only ever added.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 100,
-    name: "accounts",
-    sql: "
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 100, name: "accounts", sql: ACCOUNTS },
+    Migration { version: 101, name: "access_control", sql: ACCESS_CONTROL },
+];
+
+const ACCOUNTS: &str = "
 CREATE TABLE users (
     id TEXT PRIMARY KEY,
     email TEXT,                                -- lower case; null once deleted, so that the address is free again
@@ -86,5 +88,92 @@ CREATE TABLE signing_keys (
     created_at INTEGER NOT NULL,
     retired_at INTEGER                         -- signs no more; verifies until its last token has expired
 );
-",
-}];
+";
+
+const ACCESS_CONTROL: &str = "
+ALTER TABLE users ADD COLUMN ban_at INTEGER NOT NULL DEFAULT 0;        -- 0: never banned, or the ban was lifted
+ALTER TABLE users ADD COLUMN ban_by TEXT NOT NULL DEFAULT '';
+UPDATE users SET ban_at = updated_at WHERE ban_level IS NOT NULL;
+CREATE INDEX users_banned ON users (ban_at, id);
+
+CREATE TABLE user_roles (                      -- who holds roles that operators define; the built-in ones are not here
+    role TEXT NOT NULL,                        -- name without a domain
+    user_id TEXT NOT NULL,
+    PRIMARY KEY (role, user_id)
+);
+CREATE INDEX user_roles_user ON user_roles (user_id);
+
+ALTER TABLE sessions ADD COLUMN device TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN address TEXT NOT NULL DEFAULT '';
+ALTER TABLE sessions ADD COLUMN authenticated_at INTEGER NOT NULL DEFAULT 0;
+UPDATE sessions SET authenticated_at = created_at;
+CREATE INDEX sessions_idle ON sessions (revoked_at, last_used_at);
+
+CREATE TABLE standings (                       -- the latest standing of each account that tokens may not know yet
+    seq INTEGER PRIMARY KEY,                   -- grows in commit order, without gaps
+    user_id TEXT NOT NULL,
+    roles TEXT NOT NULL,                       -- names joined by commas
+    seller_id TEXT NOT NULL,
+    ban_level TEXT,
+    ban_until INTEGER,
+    until INTEGER,                             -- after this no token is left that says otherwise; null while a ban stands
+    deleted INTEGER NOT NULL,
+    over_at INTEGER                            -- when the row may go; null: not yet known
+);
+CREATE UNIQUE INDEX standings_user ON standings (user_id);
+CREATE INDEX standings_over ON standings (over_at);
+
+CREATE TABLE policies (
+    id TEXT PRIMARY KEY,
+    role TEXT NOT NULL,
+    domain TEXT NOT NULL,
+    path TEXT NOT NULL,
+    method TEXT NOT NULL,
+    effect TEXT NOT NULL,
+    note TEXT NOT NULL,
+    created_at INTEGER NOT NULL
+);
+CREATE UNIQUE INDEX policies_rule ON policies (role, domain, path, method, effect);
+
+CREATE TABLE roles (
+    name TEXT PRIMARY KEY,
+    inherits TEXT NOT NULL,                    -- names joined by commas
+    note TEXT NOT NULL
+);
+
+CREATE TABLE allow_list (
+    position INTEGER PRIMARY KEY,
+    path TEXT NOT NULL
+);
+
+CREATE TABLE login_attempts (
+    key BLOB PRIMARY KEY,                      -- SHA-256 of account, address or both; neither is stored in clear
+    failures INTEGER NOT NULL,
+    ends_at INTEGER NOT NULL                   -- when the window ends and counting begins anew
+);
+CREATE INDEX login_attempts_ends ON login_attempts (ends_at);
+
+ALTER TABLE signing_keys ADD COLUMN signs_at INTEGER NOT NULL DEFAULT 0;   -- begins to sign, after every instance knows it
+UPDATE signing_keys SET signs_at = created_at;
+
+CREATE TABLE audit (                           -- rows are only ever added
+    seq INTEGER PRIMARY KEY,                   -- grows in commit order, without gaps
+    at INTEGER NOT NULL,
+    actor TEXT NOT NULL,
+    session_id TEXT NOT NULL,
+    address TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    service TEXT NOT NULL,
+    action TEXT NOT NULL,
+    target TEXT NOT NULL,
+    was TEXT NOT NULL,                         -- JSON; empty: there was nothing
+    became TEXT NOT NULL,                      -- JSON; empty: it is gone
+    hash BLOB NOT NULL                         -- SHA-256 over the row and the hash of the row before
+);
+CREATE INDEX audit_actor ON audit (actor, seq);
+CREATE INDEX audit_target ON audit (target, seq);
+CREATE INDEX audit_action ON audit (action, seq);
+CREATE INDEX audit_service ON audit (service, seq);
+
+INSERT INTO counters (name, value) VALUES ('standings', 0), ('access', 0), ('keys', 0), ('audit', 0);
+";

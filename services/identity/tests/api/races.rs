@@ -95,7 +95,7 @@ async fn of_two_renewals_with_one_token_exactly_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_login_at_the_moment_of_a_ban_leaves_no_live_session() {
+async fn a_login_at_the_moment_of_a_ban_leaves_no_session_that_is_good_for_anything() {
     on_every_store(|shop| async move {
         for round in 0..10 {
             let mei = shop.register(&format!("mei{round}@example.com")).await;
