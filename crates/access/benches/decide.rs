@@ -52,15 +52,17 @@ fn roles() -> Vec<String> {
     vec!["user".to_owned()]
 }
 
-#[divan::bench(args = [10, 100, 1000])]
+#[divan::bench(args = [10, 100, 1000], sample_count = 200, sample_size = 500)]
 fn same_path(bencher: Bencher, rules: usize) {
     let (access, roles) = (policy(rules), roles());
+    access.decide(&roles, "", "GET", PATH);
     bencher.bench_local(|| access.decide(&roles, "", "GET", black_box(PATH)));
 }
 
-#[divan::bench(args = [10, 100, 1000])]
+#[divan::bench(args = [10, 100, 1000], sample_count = 200, sample_size = 500)]
 fn another_id_each_time(bencher: Bencher, rules: usize) {
     let (access, roles) = (policy(rules), roles());
+    access.decide(&roles, "", "GET", PATH);
     let next = AtomicU64::new(0x9e37_79b9);
     bencher
         .with_inputs(|| {
@@ -70,7 +72,7 @@ fn another_id_each_time(bencher: Bencher, rules: usize) {
         .bench_local_refs(|path| access.decide(&roles, "", "GET", path));
 }
 
-#[divan::bench(args = [10, 100, 1000])]
+#[divan::bench(args = [10, 100, 1000], sample_count = 200, sample_size = 500)]
 fn spelt_with_percent_signs(bencher: Bencher, rules: usize) {
     let (access, roles) = (policy(rules), roles());
     bencher.bench_local(|| {
@@ -78,7 +80,7 @@ fn spelt_with_percent_signs(bencher: Bencher, rules: usize) {
     });
 }
 
-#[divan::bench(args = [10, 100, 1000])]
+#[divan::bench(args = [10, 100, 1000], sample_count = 200, sample_size = 500)]
 fn allow_list(bencher: Bencher, rules: usize) {
     let access = policy(rules);
     bencher
@@ -86,7 +88,7 @@ fn allow_list(bencher: Bencher, rules: usize) {
 }
 
 /// The baseline, and what a miss costs beside the look-up.
-#[divan::bench(args = [10, 100, 1000])]
+#[divan::bench(args = [10, 100, 1000], sample_count = 100)]
 fn casbin_each_time(bencher: Bencher, rules: usize) {
     let (access, roles) = (policy(rules), roles());
     bencher.bench_local(|| access.decide_anew(&roles, "", "GET", black_box(PATH)));
