@@ -8,7 +8,7 @@
 //! Tasks spawned by a handler, and the bodies of streamed answers, run outside of its [`scope`].
 
 mod body;
-mod budget;
+mod breaker;
 mod call;
 mod chance;
 mod channel;
@@ -19,22 +19,28 @@ mod fault;
 mod guard;
 mod health;
 mod metadata;
+mod meter;
 mod methods;
+mod policy;
 mod remote;
 mod replay;
-mod retry;
 mod rpc_status;
 mod served;
 mod server;
+mod snapshot;
 mod trace;
 
 pub use call::{Call, Caller, CallerKind, Origin, Surface, current, scope, with_current};
 pub use channel::{Client, ServiceChannel};
 pub use channels::Channels;
-pub use config::{BreakerPolicy, Config, Connect, MESSAGE_BYTES_MAX, Policy, RetryPolicy};
+pub use config::{
+    Balance, BreakerPolicy, BreakerSettings, Config, Connect, Fallback, HashOn, MESSAGE_BYTES_MAX, MethodPolicy,
+    MethodRetry, Policy, RetryPolicy, RetrySettings, ServicePolicy,
+};
 pub use error::{error, status};
 pub use fault::{Fault, FaultAction};
-pub use methods::register_idempotent;
+pub use methods::{register_idempotent, register_safe};
 pub use remote::{Discover, StaticEndpoints};
 pub use server::{ServerConfig, serve, serve_incoming};
+pub use snapshot::{EndpointState, MethodState, Snapshot};
 pub use trace::Trace;

@@ -33,21 +33,32 @@ impl Load {
         Arc::new(Load { pending: AtomicU64::new(0), average: Mutex::new(None) })
     }
 
-    /// Tells whether one more call costs less here than at `other`. An endpoint not met yet is taken to be as fast as
-    /// the other one, a second at most: assumed slow it would starve, assumed fast it would be flooded.
-    pub(crate) fn is_less(&self, other: &Load, now: Instant) -> bool {
-        let (pending, other_pending) = (self.pending(), other.pending());
+    /// Tells whether one more call costs less here than at `other`, where the shares are thousandths of a weight. An
+    /// endpoint not met yet is taken to be as fast as the other one, a second at most: assumed slow it would starve,
+    /// assumed fast it would be flooded.
+    pub(crate) fn costs_less(&self, share: u64, other: &Load, other_share: u64, now: Instant) -> bool {
         let (us, other_us) = (self.average_us(now), other.average_us(now));
         let assumed = us.or(other_us).unwrap_or(UNKNOWN_US_MAX).min(UNKNOWN_US_MAX);
-        us.unwrap_or(assumed) * pending < other_us.unwrap_or(assumed) * other_pending
+        us.unwrap_or(assumed) * self.calls(share) < other_us.unwrap_or(assumed) * other.calls(other_share)
     }
 
-    /// Returns the calls under way with one more, never 0.
-    fn pending(&self) -> f64 {
-        (self.pending.load(Ordering::Relaxed) + 1) as f64
+    /// Tells whether its last answers were failures, or no better than that.
+    pub(crate) fn is_failing(&self, now: Instant) -> bool {
+        self.average_us(now).is_some_and(|us| us > UNKNOWN_US_MAX)
     }
 
-    fn average_us(&self, now: Instant) -> Option<f64> {
+    /// Returns the calls under way.
+    pub(crate) fn pending(&self) -> u64 {
+        self.pending.load(Ordering::Relaxed)
+    }
+
+    /// Returns one more than the calls under way per weight.
+    fn calls(&self, share: u64) -> f64 {
+        1.0 + self.pending() as f64 * 1_000.0 / share.max(1) as f64
+    }
+
+    /// Returns the moving average of answer times in microseconds, faded since the last answer.
+    pub(crate) fn average_us(&self, now: Instant) -> Option<f64> {
         self.average.lock().map(|average| average.us * average.weight(now))
     }
 
@@ -71,6 +82,15 @@ impl Load {
             _ => us,
         };
         *average = Some(Average { us, at: now });
+    }
+
+    /// Takes in that an answer which nobody waited for would have taken longer than this.
+    pub(crate) fn observe_at_least(&self, now: Instant, took: Duration) {
+        let us = took.as_micros() as f64;
+        let mut average = self.average.lock();
+        if average.is_none_or(|known| us > known.us * known.weight(now)) {
+            *average = Some(Average { us, at: now });
+        }
     }
 
     /// Forgets what was observed: the endpoint is back.
@@ -120,11 +140,11 @@ mod tests {
         fast.observe(now, 10 * MS, false);
         slow.observe(now, 25 * MS, false);
         let first = fast.begin();
-        assert!(fast.is_less(&slow, now), "two calls of 10 ms cost less than one of 25");
+        assert!(fast.costs_less(1_000, &slow, 1_000, now), "two calls of 10 ms cost less than one of 25");
         let second = fast.begin();
-        assert!(slow.is_less(&fast, now), "three do not");
+        assert!(slow.costs_less(1_000, &fast, 1_000, now), "three do not");
         drop((first, second));
-        assert!(fast.is_less(&slow, now));
+        assert!(fast.costs_less(1_000, &slow, 1_000, now));
     }
 
     #[test]
@@ -132,11 +152,32 @@ mod tests {
         let now = Instant::now();
         let (new, fast) = (Load::new(), Load::new());
         fast.observe(now, MS, false);
-        assert!(!new.is_less(&fast, now) && !fast.is_less(&new, now));
+        assert!(!new.costs_less(1_000, &fast, 1_000, now) && !fast.costs_less(1_000, &new, 1_000, now));
         let _call = new.begin();
-        assert!(fast.is_less(&new, now));
+        assert!(fast.costs_less(1_000, &new, 1_000, now));
         fast.observe(now, MS, true);
-        assert!(new.is_less(&fast, now), "even busy it is better than one that fails");
+        assert!(new.costs_less(1_000, &fast, 1_000, now), "even busy it is better than one that fails");
+    }
+
+    #[test]
+    fn an_answer_nobody_waited_for_makes_an_endpoint_slower_and_never_faster() {
+        let now = Instant::now();
+        let load = Load::new();
+        load.observe_at_least(now, 30 * MS);
+        assert_eq!(load.average_us(now), Some(30_000.0));
+        load.observe_at_least(now, 10 * MS);
+        assert_eq!(load.average_us(now), Some(30_000.0));
+        load.observe_at_least(now, 50 * MS);
+        assert_eq!(load.average_us(now), Some(50_000.0));
+    }
+
+    #[test]
+    fn the_heavier_of_two_bears_more_calls() {
+        let now = Instant::now();
+        let (heavy, light) = (Load::new(), Load::new());
+        let _calls: Vec<_> = (0..2).map(|_| heavy.begin()).chain([light.begin()]).collect();
+        assert!(heavy.costs_less(3_000, &light, 1_000, now));
+        assert!(light.costs_less(1_000, &heavy, 1_000, now));
     }
 
     #[test]
@@ -145,6 +186,6 @@ mod tests {
         let (failing, slow) = (Load::new(), Load::new());
         failing.observe(now, Duration::from_micros(50), true);
         slow.observe(now, Duration::from_secs(2), false);
-        assert!(slow.is_less(&failing, now));
+        assert!(slow.costs_less(1_000, &failing, 1_000, now));
     }
 }
