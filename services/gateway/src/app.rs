@@ -1,8 +1,11 @@
 //! The operators' view of the mall: one function per use case.
 
+mod workings;
+
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use mallard_db::Unit;
 use mallard_proto::bus::v1 as bus;
 use mallard_proto::bus::v1::event_intake_client::EventIntakeClient;
 use mallard_proto::cart::v1::cart_service_client::CartServiceClient;
@@ -17,6 +20,7 @@ use mallard_proto::{ANSWER_BYTES_MAX, Timestamp};
 use mallard_rpc::{Call, Caller, Client, ServiceChannel, current};
 use mallard_runtime::Context;
 use mallard_types::{Error, Kind, Result};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 /// Longest wait for the sign of life of a service.
@@ -116,12 +120,20 @@ impl App {
         Ok(answer.into_inner().dead_letters.into_iter().map(|letter| dead_letter(service, letter)).collect())
     }
 
-    /// Has a service apply an event again.
+    /// Has a service apply an event again. That an operator asked for it is recorded before: what happens then happens in
+    /// another service's database, and nothing may happen that nobody is recorded to have asked for.
     ///
     /// # Errors
     /// `service_not_found`, or the service's own.
     pub async fn retry_dead_letter(&self, service: &str, event_id: &str) -> Result<bool> {
         self.known(service)?;
+        let audit = self.ctx.audit();
+        if audit.is_due() {
+            let target = format!("{service}/{event_id}");
+            let asked = || (Value::Null, json!({ "asked": "retry" }));
+            let unit = audit.add_to(Unit::new("gateway.audit"), "dead_letter.retry", &target, asked)?;
+            self.ctx.db().apply(unit).await?;
+        }
         let request = bus::RetryDeadLetterRequest { service: service.to_owned(), event_id: event_id.to_owned() };
         let mut intake = self.intake(service);
         let answer = as_mall(intake.retry_dead_letter(request)).await.map_err(mallard_rpc::error)?;

@@ -90,10 +90,15 @@ fn page(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Respon
     response
 }
 
-/// Ready means: not draining, good tokens can be told from revoked ones, and there is a policy.
+/// Ready means: not draining, no background work of the process is down, good tokens can be told from revoked ones, and there
+/// is a policy.
 async fn ready(State(site): State<Arc<Site>>) -> Response {
     if site.ctx.shutdown().is_set() {
         return page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n");
+    }
+    let failing = site.ctx.health().failing();
+    if !failing.is_empty() {
+        return page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("down: {}\n", failing.join(", ")));
     }
     match site.door.complete().await {
         Ok(()) => page(StatusCode::OK, TEXT, "ready\n"),
