@@ -11,7 +11,7 @@ use mallard_bus::Bus;
 use mallard_db::{Db, DbConfig, MemoryDisk, Migration};
 use mallard_flow::Engine;
 use mallard_proto::platform::v1::platform_service_server::PlatformServiceServer;
-use mallard_rpc::{Channels, Client, Fault, Policy, ServerConfig, ServiceChannel};
+use mallard_rpc::{Channels, Client, Fault, ServerConfig, ServiceChannel};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tonic::service::interceptor::InterceptedService;
@@ -136,7 +136,7 @@ impl Mall {
         }
         for (service, endpoints) in &settings.remotes {
             if !chosen.iter().any(|spec| spec.name == service) {
-                channels.mount_remote(service, endpoints.clone(), Policy::default())?;
+                channels.mount_remote(service, endpoints.clone())?;
             }
         }
         let shutdown = Shutdown::new();
