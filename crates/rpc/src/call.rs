@@ -88,8 +88,8 @@ impl Caller {
         self.kind == CallerKind::System
     }
 
-    /// Refuses a call nobody vouches for: neither a user, nor a visitor whom the edge let in, nor a service. That is what a
-    /// peer sends that is not trusted.
+    /// Refuses a call nobody vouches for: neither a user, nor a visitor whom the edge let in, nor a service. Work outside of any
+    /// call sends such.
     ///
     /// # Errors
     /// `unauthenticated` (code `identity_required`).
@@ -97,7 +97,7 @@ impl Caller {
         if self.kind != CallerKind::Anonymous || self.surface != Surface::Internal {
             return Ok(());
         }
-        Err(Error::unauthenticated("identity_required", "only the mall's own processes may call this"))
+        Err(Error::unauthenticated("identity_required", "a call must say for whom it is made: a user, a visitor of the shop, or a service"))
     }
 
     /// Refuses everybody but the mall's own services.

@@ -7,7 +7,7 @@ use mallard_bus::Outbox;
 use mallard_db::{Db, Migration};
 use mallard_flow::Engine;
 use mallard_proto::common::v1::Check;
-use mallard_rpc::{Channels, Client, ServiceChannel};
+use mallard_rpc::{Channels, Client, ServiceChannel, Snapshot};
 use mallard_types::{Micros, id};
 use serde::de::DeserializeOwned;
 
@@ -34,6 +34,7 @@ pub(crate) struct Inner {
     pub health: Health,
     pub switches: Arc<BTreeSet<String>>,
     pub services: Arc<Vec<&'static str>>,
+    pub process: Arc<str>,
 }
 
 impl Context {
@@ -104,6 +105,16 @@ impl Context {
             panic!("service {} has no database, so it has no flows", self.inner.service)
         };
         engine.clone()
+    }
+
+    /// Returns what this process knows of the services it calls.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.inner.channels.snapshot()
+    }
+
+    /// Names the process by the services it runs.
+    pub(crate) fn process(&self) -> &str {
+        &self.inner.process
     }
 
     pub(crate) fn try_flows(&self) -> Option<Engine> {

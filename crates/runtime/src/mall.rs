@@ -143,6 +143,7 @@ impl Mall {
         let switches = Arc::new(settings.switches.clone());
         let bus = new_bus(&settings, &channels, &switches);
         let services = Arc::new(settings.known.iter().map(|spec| spec.name).collect::<Vec<_>>());
+        let process: Arc<str> = chosen.iter().map(|spec| spec.name).collect::<Vec<_>>().join(",").into();
         let mut mall = Mall {
             channels: channels.clone(),
             contexts: BTreeMap::new(),
@@ -172,6 +173,7 @@ impl Mall {
                 health: mall.health.clone(),
                 switches: switches.clone(),
                 services: services.clone(),
+                process: process.clone(),
             });
             let parts =
                 (spec.start)(context.clone()).await.with_context(|| format!("service {} does not start", spec.name))?;

@@ -4,10 +4,11 @@ use mallard_flow::FlowInfo;
 use mallard_proto::Timestamp;
 use mallard_proto::platform::v1::platform_service_server::PlatformService;
 use mallard_proto::platform::v1::{
-    Flow, ListBreakersRequest, ListBreakersResponse, ListFlowsRequest, ListFlowsResponse, UnstickFlowRequest,
-    UnstickFlowResponse,
+    Endpoint, Flow, ListBreakersRequest, ListBreakersResponse, ListFlowsRequest, ListFlowsResponse, MethodState,
+    UnstickFlowRequest, UnstickFlowResponse,
 };
-use mallard_types::{Error, Result};
+use mallard_rpc::EndpointState;
+use mallard_types::{Error, Micros, Result};
 use serde_json::json;
 use tonic::{Request, Response, Status};
 
@@ -40,6 +41,19 @@ impl Platform {
         };
         let flows = flows.into_iter().map(|flow| flow_message(self.ctx.service(), flow)).collect();
         Ok(ListFlowsResponse { flows })
+    }
+
+    fn breakers(&self, service: &str) -> Result<ListBreakersResponse> {
+        for_operators()?;
+        let snapshot = self.ctx.snapshot();
+        let (process, now) = (self.ctx.process(), self.ctx.clock().now());
+        let is_meant = |of: &str| service.is_empty() || service == of;
+        let endpoints = snapshot.endpoints.into_iter().filter(|endpoint| is_meant(&endpoint.service));
+        let methods = snapshot.methods.into_iter().filter(|method| is_meant(&method.service));
+        Ok(ListBreakersResponse {
+            endpoints: endpoints.map(|endpoint| endpoint_message(process, endpoint, now)).collect(),
+            methods: methods.map(|method| method_message(process, method)).collect(),
+        })
     }
 
     /// Lets a stuck flow go on, and records who did it.
@@ -77,8 +91,11 @@ impl PlatformService for Platform {
         answer(self.unstick(request.into_inner()).await.map(|unstuck| UnstickFlowResponse { unstuck }))
     }
 
-    async fn list_breakers(&self, _: Request<ListBreakersRequest>) -> Result<Response<ListBreakersResponse>, Status> {
-        answer(for_operators().map(|()| ListBreakersResponse::default()))
+    async fn list_breakers(
+        &self,
+        request: Request<ListBreakersRequest>,
+    ) -> Result<Response<ListBreakersResponse>, Status> {
+        answer(self.breakers(&request.into_inner().service))
     }
 }
 
@@ -92,6 +109,43 @@ fn for_operators() -> Result<()> {
         return Ok(());
     }
     Err(Error::forbidden("forbidden", "this is for operators"))
+}
+
+fn endpoint_message(process: &str, state: EndpointState, now: Micros) -> Endpoint {
+    let open_until = state.open_for.map(|left| now + i64::try_from(left.as_micros()).unwrap_or(i64::MAX / 2));
+    Endpoint {
+        caller: process.to_owned(),
+        service: state.service,
+        endpoint: state.endpoint,
+        version: state.version,
+        zone: state.zone,
+        weight: state.weight,
+        state: state.state.to_owned(),
+        reason: state.reason,
+        calls: state.calls,
+        failed: state.failed,
+        slow: state.slow,
+        in_flight: state.in_flight,
+        average_us: state.average_us,
+        open_until: open_until.map(Timestamp::from_micros),
+        opened: state.opened,
+    }
+}
+
+fn method_message(process: &str, state: mallard_rpc::MethodState) -> MethodState {
+    MethodState {
+        caller: process.to_owned(),
+        service: state.service,
+        method: state.method,
+        state: state.state.to_owned(),
+        reason: state.reason,
+        calls: state.calls,
+        retries: state.retries,
+        hedges: state.hedges,
+        fallbacks: state.fallbacks,
+        rejected: state.rejected,
+        policy: state.policy,
+    }
 }
 
 fn flow_message(service: &str, flow: FlowInfo) -> Flow {
