@@ -307,6 +307,18 @@ async fn a_purged_area_is_loaded_afresh_whatever_was_under_way() {
     assert_eq!(old.await.unwrap().unwrap(), (2, "loaded"));
     assert_eq!(service.get_key(list("a")).await.unwrap(), (now, "loaded"));
     assert_eq!(service.get_key(list("a")).await.unwrap(), (now, "fresh"));
+    // Who asks after a purge does not join a load from before it either.
+    advance(SERVED_MAX).await;
+    let old = tokio::spawn({
+        let service = service.clone();
+        async move { service.get_key(list("a")).await }
+    });
+    settle().await;
+    let next = service.change();
+    service.copies.purge_area(1);
+    assert_eq!(service.get_key(list("a")).await.unwrap(), (next, "loaded"));
+    assert_eq!(old.await.unwrap().unwrap(), (now, "loaded"));
+    assert_eq!(service.get_key(list("a")).await.unwrap(), (next, "fresh"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -333,6 +345,23 @@ async fn a_service_that_is_down_is_covered_for_and_probed_by_one_reader_at_a_tim
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_renewal_that_fails_is_not_tried_again_at_once() {
+    let service = Service::new();
+    service.get().await.unwrap();
+    service.fails(Duration::ZERO, Kind::Unavailable);
+    advance(FRESH).await;
+    for _ in 0..100 {
+        assert_eq!(service.get().await.unwrap(), (1, "stale"));
+        settle().await;
+    }
+    assert_eq!(service.asked(), 2);
+    advance(PAUSE).await;
+    assert_eq!(service.get().await.unwrap(), (1, "stale"));
+    settle().await;
+    assert_eq!(service.asked(), 3);
+}
+
+#[tokio::test(start_paused = true)]
 async fn no_copy_outlives_its_limit_nor_a_purge_while_its_service_is_down() {
     let service = Service::new();
     service.get().await.unwrap();
@@ -340,6 +369,13 @@ async fn no_copy_outlives_its_limit_nor_a_purge_while_its_service_is_down() {
     advance(ON_ERROR).await;
     assert_eq!(service.get().await.unwrap(), (1, "waited"));
     advance(MS).await;
+    assert_eq!(refused(service.get().await), Kind::Unavailable);
+
+    // Neither does one that passes its limit while its reader waits.
+    let service = Service::new();
+    service.get().await.unwrap();
+    service.fails(100 * MS, Kind::Unavailable);
+    advance(ON_ERROR - 50 * MS).await;
     assert_eq!(refused(service.get().await), Kind::Unavailable);
 
     let service = Service::new();

@@ -46,6 +46,7 @@ struct State {
     asked: AtomicU64,
     mood: Mutex<Mood>,
     callers: Mutex<Vec<String>>,
+    deadlines: Mutex<Vec<Duration>>,
     title: Mutex<String>,
 }
 
@@ -61,6 +62,7 @@ impl Catalog {
             asked: AtomicU64::new(0),
             mood: Mutex::default(),
             callers: Mutex::default(),
+            deadlines: Mutex::default(),
             title: Mutex::default(),
         }))
     }
@@ -112,6 +114,7 @@ impl Catalog {
         self.0.asked.fetch_add(1, Ordering::SeqCst);
         let call = current();
         self.0.callers.lock().push(format!("{:?} {}", call.caller.kind, call.caller.user_id));
+        self.0.deadlines.lock().push(call.deadline.unwrap().duration_since(Instant::now()));
         let mood = *self.0.mood.lock();
         match mood {
             Mood::Well => Ok(()),
@@ -446,6 +449,28 @@ async fn while_the_service_hangs_readers_are_served_in_a_second_and_then_told() 
     assert!(begun.elapsed() <= Duration::from_millis(1_010), "{:?}", begun.elapsed());
     advance(Duration::from_secs(60)).await;
     assert_eq!(get(&edge, PAGE).await.refusal().0, 504);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_impatient_reader_ends_nothing_that_others_wait_for() {
+    let catalog = Catalog::new();
+    let edge = catalog.edge();
+    catalog.is(Mood::Slow);
+    let hasty = tokio::spawn({
+        let edge = Arc::clone(&edge);
+        async move { get(&edge, PAGE).await }
+    });
+    settle().await;
+    let patient = tokio::spawn({
+        let edge = Arc::clone(&edge);
+        async move { get(&edge, PAGE).await }
+    });
+    settle().await;
+    hasty.abort();
+    assert_eq!((cache(&patient.await.unwrap()), catalog.asked()), ("miss", 1));
+    // Neither does the deadline of the request that began the load.
+    let deadline = catalog.0.deadlines.lock()[0];
+    assert_eq!(deadline, CopiesConfig::default().load_timeout);
 }
 
 #[tokio::test(start_paused = true)]

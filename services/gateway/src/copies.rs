@@ -27,6 +27,8 @@ pub struct Settings {
     pub stale_if_error_ms: u64,
     /// Longest wait for a service before such a copy is served, in milliseconds.
     pub wait_ms: u64,
+    /// Longest load of a copy, in milliseconds.
+    pub load_timeout_ms: u64,
     /// Most copies.
     pub entries_max: usize,
     /// Most bytes of all copies.
@@ -43,6 +45,7 @@ impl Default for Settings {
             stale_ms: 350,
             stale_if_error_ms: 60_000,
             wait_ms: 1_000,
+            load_timeout_ms: 5_000,
             entries_max: 16_384,
             bytes_max: 64 << 20,
             answer_bytes_max: 256 << 10,
@@ -62,6 +65,7 @@ impl Settings {
                 wait: Duration::from_millis(self.wait_ms),
                 retry_pause: RETRY_PAUSE,
             },
+            load_timeout: Duration::from_millis(self.load_timeout_ms),
             bounds: Bounds { entries_max: self.entries_max, bytes_max: self.bytes_max },
             answer_bytes_max: self.answer_bytes_max,
         }

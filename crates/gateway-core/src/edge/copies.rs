@@ -22,6 +22,7 @@ use mallard_rpc::{Call, Caller};
 use mallard_types::{Kind, Result};
 use metrics::{Counter, Gauge, counter, gauge};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use crate::endpoint::{Input, Reply};
 use crate::query;
@@ -31,6 +32,11 @@ use crate::table::Route;
 const X_CACHE: HeaderName = HeaderName::from_static("x-mallard-cache");
 /// Header of an old copy served because its service does not answer: its age in seconds.
 const X_STALE: HeaderName = HeaderName::from_static("x-mallard-stale");
+const HIT: HeaderValue = HeaderValue::from_static("hit");
+const STALE: HeaderValue = HeaderValue::from_static("stale");
+const MISS: HeaderValue = HeaderValue::from_static("miss");
+const BYPASS: HeaderValue = HeaderValue::from_static("bypass");
+const NO_AGE: HeaderValue = HeaderValue::from_static("0");
 /// A client may keep the answer and has to ask each time whether it is still good.
 const ASK_EACH_TIME: HeaderValue = HeaderValue::from_static("public, max-age=0, must-revalidate");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
@@ -41,8 +47,6 @@ const IS_STALE: HeaderValue = HeaderValue::from_static("110 - \"Response is Stal
 const KEY_BYTES_MAX: usize = 2_048;
 /// Bytes of the headers of one answer, about.
 const HEADER_BYTES: usize = 512;
-/// Headers of one answer, those included that every answer gets.
-const HEADERS: usize = 16;
 
 /// Settings of the copies.
 #[derive(Clone, Debug)]
@@ -51,6 +55,8 @@ pub struct CopiesConfig {
     pub services: Vec<String>,
     /// How long copies are served.
     pub freshness: Freshness,
+    /// Longest load. Not the reader's own patience, which must not end what others wait for.
+    pub load_timeout: Duration,
     /// How much is held.
     pub bounds: Bounds,
     /// Larger answers are not kept, in bytes.
@@ -68,6 +74,7 @@ impl Default for CopiesConfig {
                 wait: Duration::from_secs(1),
                 retry_pause: Duration::from_millis(250),
             },
+            load_timeout: Duration::from_secs(5),
             bounds: Bounds { entries_max: 16_384, bytes_max: 64 << 20 },
             answer_bytes_max: 256 << 10,
         }
@@ -77,7 +84,8 @@ impl Default for CopiesConfig {
 /// A kept answer, ready to be given.
 struct Copy {
     status: StatusCode,
-    headers: Vec<(HeaderName, HeaderValue)>,
+    /// Those of a hit within the first second.
+    headers: HeaderMap,
     body: Bytes,
     kept: bool,
 }
@@ -129,60 +137,62 @@ impl Copies {
         route.info.verb == "GET" && route.access == Access::Public && self.index(route.info.service).is_some()
     }
 
-    /// Answers a request of a route that is covered, from a copy or by asking the service.
+    /// Answers a request of a route that is covered, from a copy or by asking the service. Only asking takes a place, which
+    /// `enter` gives: readers of a copy and those who wait for the same answer do no work.
     ///
     /// # Errors
-    /// What is wrong with the request; the service's own.
-    pub(super) async fn answer(&self, route: &Route, params: &[String], parts: &Parts, call: Call) -> Result<Reply> {
+    /// What is wrong with the request; the service's own; `overloaded` when there is neither a copy nor a place.
+    pub(super) async fn answer(
+        &self,
+        route: &Route,
+        params: &[String],
+        parts: &Parts,
+        call: Call,
+    ) -> Result<Reply> {
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
         // What a client sends beside path, query and language must not reach an answer that others get.
         let input = Input { path: params, query, headers: &HeaderMap::new(), body: &[] };
-        let answer_bytes_max = self.config.answer_bytes_max;
+        let CopiesConfig { answer_bytes_max, load_timeout, .. } = self.config;
         let load = || {
             let work = route.endpoint.start(&input)?;
-            let call = as_nobody(&call);
-            Ok(async move { Ok(Arc::new(Copy::new(mallard_rpc::scope(call, work).await?, answer_bytes_max))) })
+            let call = as_nobody(&call, Instant::now() + load_timeout);
+            Ok(async move {
+                // A full mall is an outage like any other: an older copy may help out.
+                let reply = mallard_rpc::scope(call, work).await;
+                Ok(Arc::new(Copy::new(reply?, answer_bytes_max)))
+            })
         };
         let named = self.index(route.info.service).zip(key(route, path, query, &call));
         let Some((index, text)) = named else {
             self.meter.bypasses.increment(1);
-            return Ok(load()?.await?.reply("bypass"));
+            return Ok(load()?.await?.first(BYPASS));
         };
         let group = params.first().map(String::as_str);
         let area = if group.is_some() { things(index) } else { lists(index) };
         let served = self.copies.get(Key { text: &text, group, area }, load).await?;
-        let seconds = served.age.as_secs();
-        let reply = |mark| served.answer.map(|copy| copy.reply(mark));
-        let mut reply = match served.origin {
-            Origin::Fresh => {
-                self.meter.hits.increment(1);
-                reply("hit")?
-            }
+        self.meter.count(&served.origin, &self.copies);
+        let (copy, seconds) = (served.answer?, served.age.as_secs());
+        Ok(match served.origin {
+            Origin::Fresh => copy.hit(seconds),
+            Origin::Loaded => copy.first(MISS),
             Origin::Stale => {
-                self.meter.stale.increment(1);
-                self.meter.show(&self.copies.held());
-                reply("stale")?
-            }
-            Origin::Loaded => {
-                self.meter.misses.increment(1);
-                self.meter.show(&self.copies.held());
-                return reply("miss");
+                let mut reply = copy.hit(seconds);
+                reply.headers.insert(X_CACHE, STALE);
+                reply
             }
             Origin::OnError(error) => {
-                self.meter.on_error.increment(1);
                 if let Some(error) = error {
                     let (route, request_id) = (route.info.path, call.request_id.as_str());
                     tracing::warn!(%error, route, request_id, "an old copy is served because its service does not answer");
                 }
-                let mut reply = reply("stale")?;
+                let mut reply = copy.hit(seconds);
+                reply.headers.insert(X_CACHE, STALE);
                 reply.headers.insert(X_STALE, HeaderValue::from(seconds));
                 reply.headers.insert(WARNING, IS_STALE);
                 reply.headers.insert(CACHE_CONTROL, NO_STORE);
                 reply
             }
-        };
-        reply.headers.insert(AGE, HeaderValue::from(seconds));
-        Ok(reply)
+        })
     }
 
     /// Ends the copies that a change through this edge touched, so that who made it sees it at once.
@@ -219,10 +229,10 @@ fn may_have_written(outcome: &Result<Reply>) -> bool {
     }
 }
 
-/// Makes the context of a load: the request's, asked by nobody.
-fn as_nobody(call: &Call) -> Call {
+/// Makes the context of a load: the request's, asked by nobody, with a deadline of its own.
+fn as_nobody(call: &Call, deadline: Instant) -> Call {
     let caller = Caller { surface: call.caller.surface, language: call.caller.language.clone(), ..Caller::default() };
-    Call { caller, origin: None, ..call.clone() }
+    Call { caller, origin: None, deadline: Some(deadline), ..call.clone() }
 }
 
 /// Names the copy of a request; none when the query is malformed or too long. Parts cannot run into each other: neither a
@@ -268,22 +278,35 @@ fn write_escaped(key: &mut String, text: &str) {
 
 impl Copy {
     fn new(reply: Reply, bytes_max: usize) -> Copy {
-        let version = reply.headers.get(ETAG).and_then(|value| value.to_str().ok());
-        let etag = entity_tag(version, &reply.body);
-        let own = reply.headers.iter().filter(|(name, _)| *name != ETAG);
-        let mut headers: Vec<_> = own.map(|(name, value)| (name.clone(), value.clone())).collect();
-        headers.extend([(ETAG, etag), (CACHE_CONTROL, ASK_EACH_TIME), (VARY, LANGUAGE_FROM)]);
-        let kept = reply.status == StatusCode::OK && reply.body.len() <= bytes_max;
-        Copy { status: reply.status, headers, body: reply.body, kept }
+        let Reply { status, mut headers, body } = reply;
+        let version = headers.get(ETAG).and_then(|value| value.to_str().ok());
+        let etag = entity_tag(version, &body);
+        headers.insert(ETAG, etag);
+        headers.insert(CACHE_CONTROL, ASK_EACH_TIME);
+        headers.insert(VARY, LANGUAGE_FROM);
+        headers.insert(X_CACHE, HIT);
+        headers.insert(AGE, NO_AGE);
+        // Here once and not with each answer; a copy of a map has room for what it holds and no more.
+        super::harden(&mut headers);
+        let kept = status == StatusCode::OK && body.len() <= bytes_max;
+        Copy { status, headers, body, kept }
     }
 
-    fn reply(&self, mark: &'static str) -> Reply {
-        let mut headers = HeaderMap::with_capacity(HEADERS);
-        for (name, value) in &self.headers {
-            headers.insert(name.clone(), value.clone());
+    /// Makes the answer out of a copy of this age.
+    fn hit(&self, seconds: u64) -> Reply {
+        let mut headers = self.headers.clone();
+        if seconds > 0 {
+            headers.insert(AGE, HeaderValue::from(seconds));
         }
-        headers.insert(X_CACHE, HeaderValue::from_static(mark));
         Reply { status: self.status, headers, body: self.body.clone() }
+    }
+
+    /// Makes the answer out of what was loaded for this request.
+    fn first(&self, mark: HeaderValue) -> Reply {
+        let mut reply = self.hit(0);
+        reply.headers.remove(AGE);
+        reply.headers.insert(X_CACHE, mark);
+        reply
     }
 }
 
@@ -335,7 +358,14 @@ impl Meter {
         }
     }
 
-    fn show(&self, held: &Held) {
+    fn count(&self, origin: &Origin, copies: &mallard_cache::copies::Copies<Arc<Copy>>) {
+        match origin {
+            Origin::Fresh => return self.hits.increment(1),
+            Origin::Stale => self.stale.increment(1),
+            Origin::Loaded => self.misses.increment(1),
+            Origin::OnError(_) => self.on_error.increment(1),
+        }
+        let held = copies.held();
         self.loads.absolute(held.loads);
         self.refreshes.absolute(held.refreshes);
         self.entries.set(held.entries as f64);
