@@ -23,10 +23,9 @@ mod tokens;
 mod uses;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mallard_bus::Subscription;
-use mallard_gateway_core::{Edge, EdgeConfig, Source, routes};
+use mallard_gateway_core::{Edge, Source, routes};
 use mallard_proto::events::{POLICY_CHANGED_V1, PRODUCT_CHANGED_V1, USER_SESSION_REVOKED_V1, USER_STANDING_CHANGED_V1};
 use mallard_proto::gateway::v1::gateway_service_server::GatewayServiceServer;
 use mallard_rpc::Trace;
@@ -56,7 +55,6 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     if !ctx.shares_storage() {
         answers.void_claims().await?;
     }
-    let app = Arc::new(app::App::new(ctx.clone()));
     let hook = Arc::new(hooks::Hooks::new(ctx.client(), &feeds));
     let edge = Edge::new(
         routes(|service| ctx.channel(service)),
@@ -64,10 +62,11 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
         Arc::clone(&answers) as _,
         Some(hook),
         source(&ctx),
-        edge_config(&config),
+        config.edge(ctx.services(), ctx.chance().bytes()).map_err(anyhow::Error::msg)?,
     );
-    let edge = edge.map_err(anyhow::Error::msg)?;
+    let edge = edge.map_err(|error| anyhow::anyhow!("gateway.{error}"))?;
 
+    let app = Arc::new(app::App::new(ctx.clone(), Arc::clone(&edge), Arc::clone(&feeds.policies)));
     let rpc = Routes::new(GatewayServiceServer::new(rpc::Rpc::new(app)));
     let mut parts = Parts::new(rpc);
     parts.subscriptions.push(feeds.subscription());
@@ -88,14 +87,6 @@ fn source(ctx: &Context) -> Source {
         // All zero would mean no trace.
         Trace::new(trace_id.max(1), span_id.max(1))
     };
-    Source { id: Box::new(move |prefix| ids.id(prefix)), trace: Box::new(trace) }
-}
-
-fn edge_config(config: &Config) -> EdgeConfig {
-    EdgeConfig {
-        timeout: Duration::from_millis(config.timeout_ms),
-        slow: vec![("/admin/v1/check", Duration::from_millis(config.check_timeout_ms))],
-        requests_max: config.requests_max,
-        copies: config.copies.config(),
-    }
+    let clock = ctx.clock();
+    Source { id: Box::new(move |prefix| ids.id(prefix)), trace: Box::new(trace), now: Box::new(move || clock.now()) }
 }

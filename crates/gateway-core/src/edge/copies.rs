@@ -24,6 +24,8 @@ use metrics::{Counter, Gauge, counter, gauge};
 use sha2::{Digest, Sha256};
 use tokio::time::Instant;
 
+use super::work::status;
+use crate::concurrency::Place;
 use crate::endpoint::{Input, Reply};
 use crate::query;
 use crate::table::Route;
@@ -148,6 +150,7 @@ impl Copies {
         params: &[String],
         parts: &Parts,
         call: Call,
+        enter: &(dyn Fn() -> Result<Place> + Sync),
     ) -> Result<Reply> {
         let (path, query) = (parts.uri.path(), parts.uri.query().unwrap_or_default());
         // What a client sends beside path, query and language must not reach an answer that others get.
@@ -156,9 +159,12 @@ impl Copies {
         let load = || {
             let work = route.endpoint.start(&input)?;
             let call = as_nobody(&call, Instant::now() + load_timeout);
+            let place = enter();
             Ok(async move {
                 // A full mall is an outage like any other: an older copy may help out.
+                let place = place?;
                 let reply = mallard_rpc::scope(call, work).await;
+                place.answered(status(&reply));
                 Ok(Arc::new(Copy::new(reply?, answer_bytes_max)))
             })
         };

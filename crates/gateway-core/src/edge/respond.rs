@@ -13,6 +13,8 @@ use crate::endpoint::Reply;
 
 /// Header of the request id, in and out.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// Most characters of a request id that a client may choose.
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
@@ -53,11 +55,13 @@ pub(super) fn response(parts: &Parts, mut reply: Reply, request_id: &str) -> Res
     response
 }
 
-/// Adds the headers that keep a browser from guessing types, sending referrers and framing.
+/// Adds the headers that keep a browser from guessing types, sending referrers, framing and sharing with other origins.
 pub fn harden(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     headers
         .entry(http::header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));

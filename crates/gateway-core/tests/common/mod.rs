@@ -104,6 +104,7 @@ pub fn edge_with(
     let source = Source {
         id: Box::new(move |prefix| format!("{prefix}_{}", counter.fetch_add(1, Ordering::SeqCst))),
         trace: Box::new(|| Trace::new(7, 7)),
+        now: Box::new(|| 1_767_225_600_000_000),
     };
     let routes = routes(|service| channels.channel(service));
     Edge::new(routes, Arc::new(Names), store, hook, source, config).unwrap()
@@ -122,7 +123,12 @@ pub async fn send(edge: &Arc<Edge>, verb: &str, path: &str, headers: &[(&str, &s
     if !body.is_empty() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
         request = request.header("content-type", "application/json");
     }
-    let response = Arc::clone(edge).handle(request.body(Body::from(body.to_owned())).unwrap()).await;
+    ask(edge, request.body(Body::from(body.to_owned())).unwrap()).await
+}
+
+/// Sends a request as it is.
+pub async fn ask(edge: &Arc<Edge>, request: Request<Body>) -> Answer {
+    let response = Arc::clone(edge).handle(request).await;
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }
