@@ -165,8 +165,8 @@ pub fn with_current<R>(f: impl FnOnce(&Call) -> R) -> R {
 }
 
 /// Runs `f` with `call` as the context of the work in progress. A task spawned inside does not inherit it.
-pub async fn scope<F: Future>(call: Call, f: F) -> F::Output {
-    CURRENT.scope(Arc::new(call), f).await
+pub fn scope<F: Future>(call: Call, f: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(Arc::new(call), f)
 }
 
 #[cfg(test)]

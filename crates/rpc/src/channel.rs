@@ -170,7 +170,9 @@ impl Route {
         let answer = match method.gate() {
             _ if started >= deadline => Err(status(deadline_exceeded())),
             // Guard: near or far, a missed deadline is DeadlineExceeded and a panic is Internal.
-            None => guarded_answer(deadline, self.with_retries(request, deadline, &method)).await,
+            None => guard(Some(deadline), self.with_retries(request, deadline, &method))
+                .await
+                .unwrap_or_else(|broken| Err(status(broken.error()))),
             // Boxed: the policies of few methods shall not make every call larger.
             Some(gate) => Box::pin(self.through(gate, request, deadline, &method)).await,
         };
@@ -197,7 +199,8 @@ impl Route {
                         Err(request) => self.with_retries(request, deadline, method).await,
                     }
                 };
-                let answer = guarded_answer(deadline, attempts).await;
+                let answer = guard(Some(deadline), attempts).await;
+                let answer = answer.unwrap_or_else(|broken| Err(status(broken.error())));
                 pass.settle(&answer);
                 answer
             }
@@ -284,7 +287,8 @@ impl Route {
         let callee = self.callee.read().clone();
         match callee {
             Callee::Absent => Err(status(not_running(&self.service))),
-            Callee::Local(served) => Ok(served.handle(request).await),
+            // Boxed: every layer around it would hold it once for each place where it is waited for.
+            Callee::Local(served) => Ok(Box::pin(served.handle(request)).await),
             // Boxed: a far call can afford it, and a near one shall not carry its size.
             Callee::Remote(remote) => Box::pin(remote.call(request, deadline, tried)).await,
         }
@@ -300,11 +304,6 @@ impl Route {
         }
         snapshot.methods.extend(self.methods.gates().map(|gate| gate.state(now)));
     }
-}
-
-/// Runs attempts until the deadline; a missed one and a panic become errors.
-async fn guarded_answer(deadline: Instant, attempts: impl Future<Output = Answer>) -> Answer {
-    guard(Some(deadline), attempts).await.unwrap_or_else(|broken| Err(status(broken.error())))
 }
 
 /// Makes a request once more, with the time that remains.

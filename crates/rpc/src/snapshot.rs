@@ -27,8 +27,8 @@ pub struct EndpointState {
     pub slow: u64,
     /// Calls under way.
     pub in_flight: u64,
-    /// Average of answer times in microseconds: moving over the calls of a remote endpoint, where a failure counts as
-    /// 5 s, plain over the window of a local one.
+    /// Average of answer times in microseconds: moving over the good calls of a remote endpoint, plain over the window of
+    /// a local one.
     pub average_us: u64,
     /// Time until an open one lets the next probe through.
     pub open_for: Option<Duration>,

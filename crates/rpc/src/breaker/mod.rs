@@ -7,7 +7,7 @@ mod tests;
 mod window;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
@@ -26,6 +26,8 @@ const HINT_MAX: Duration = Duration::from_secs(30);
 pub(crate) enum Admission {
     /// All is well.
     Open,
+    /// All is not well, but too many are left out already.
+    Spared,
     /// It may be well again; one of few calls that find out.
     Probe,
     /// It is left out although it answers: badly, or slowly.
@@ -97,6 +99,9 @@ pub(crate) struct Breaker {
     chance: Arc<Chance>,
     /// Spares calls the lock while all is well.
     closed: AtomicBool,
+    start: Instant,
+    /// Until when it is only spared, in microseconds since the start.
+    spared_until_us: AtomicU64,
     state: Mutex<State>,
 }
 
@@ -115,9 +120,18 @@ struct State {
 
 #[derive(Debug)]
 enum Phase {
-    Closed { window: Window, silent_in_a_row: u32 },
+    Closed { window: Window, failed: InARow },
     Open { until: Instant },
     HalfOpen(Probes),
+}
+
+/// Calls in a row that ended badly.
+#[derive(Clone, Copy, Debug, Default)]
+struct InARow {
+    /// Those that failed, answered or not.
+    failed: u32,
+    /// Those that were not answered.
+    silent: u32,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -151,13 +165,15 @@ impl Breaker {
             reason: String::new(),
             opened: 0,
         };
-        Arc::new(Breaker { policy, quota, chance, closed: AtomicBool::new(true), state: Mutex::new(state) })
+        let (closed, spared_until_us) = (AtomicBool::new(true), AtomicU64::new(0));
+        Arc::new(Breaker { policy, quota, chance, closed, start: now, spared_until_us, state: Mutex::new(state) })
     }
 
     /// Tells what the breaker would say, without asking it to.
     pub(crate) fn admission(&self, now: Instant) -> Admission {
         if self.closed.load(Ordering::Relaxed) {
-            return Admission::Open;
+            let spared = self.spared_until_us.load(Ordering::Relaxed) > self.since_start_us(now);
+            return if spared { Admission::Spared } else { Admission::Open };
         }
         let state = self.state.lock();
         match &state.phase {
@@ -226,8 +242,8 @@ impl Breaker {
             return Change::None;
         }
         match (&mut state.phase, end) {
-            (Phase::Closed { window, silent_in_a_row }, Some(end)) => {
-                let Some(trip) = self.record(window, silent_in_a_row, end, now) else { return Change::None };
+            (Phase::Closed { window, failed }, Some(end)) => {
+                let Some(trip) = self.record(window, failed, end, now) else { return Change::None };
                 self.open(&mut state, trip, end.hint, now)
             }
             (Phase::HalfOpen(probes), end) => {
@@ -242,15 +258,19 @@ impl Breaker {
     }
 
     /// Counts the end of a call of a closed breaker; says why it must open, if it must.
-    fn record(&self, window: &mut Window, silent_in_a_row: &mut u32, end: End, now: Instant) -> Option<Trip> {
+    fn record(&self, window: &mut Window, in_a_row: &mut InARow, end: End, now: Instant) -> Option<Trip> {
         let policy = &self.policy;
         let failed = matches!(end.outcome, Outcome::Failed | Outcome::Silent);
         let slow = self.is_slow(end);
         window.record(now, end.took, failed, slow);
-        *silent_in_a_row = if end.outcome == Outcome::Silent { *silent_in_a_row + 1 } else { 0 };
-        if *silent_in_a_row >= policy.consecutive_max {
-            let reason = format!("{silent_in_a_row} calls in a row without an answer");
+        in_a_row.failed = if failed { in_a_row.failed + 1 } else { 0 };
+        in_a_row.silent = if end.outcome == Outcome::Silent { in_a_row.silent + 1 } else { 0 };
+        if in_a_row.silent >= policy.consecutive_max {
+            let reason = format!("{} calls in a row without an answer", in_a_row.silent);
             return Some(Trip { ejected: false, reason });
+        }
+        if in_a_row.failed >= policy.consecutive_max {
+            return Some(Trip { ejected: true, reason: format!("{} calls in a row failed", in_a_row.failed) });
         }
         if !failed && !slow {
             return None;
@@ -314,6 +334,8 @@ impl Breaker {
                 self.close(state, now);
                 return Change::Closed;
             }
+            let until = self.since_start_us(now) + micros(state.pause);
+            self.spared_until_us.store(until, Ordering::Relaxed);
             return Change::Spared;
         }
         let hint = hint.unwrap_or_default().min(HINT_MAX);
@@ -343,9 +365,12 @@ impl Breaker {
 
     /// Shortens a pause at random, so that callers do not come back all at once.
     fn jittered(&self, pause: Duration) -> Duration {
-        let us = u64::try_from(pause.as_micros()).unwrap_or(u64::MAX);
-        let most = us / 100 * u64::from(self.policy.jitter_percent);
+        let most = micros(pause) / 100 * u64::from(self.policy.jitter_percent);
         pause - Duration::from_micros(self.chance.below(most))
+    }
+
+    fn since_start_us(&self, now: Instant) -> u64 {
+        micros(now.saturating_duration_since(self.start))
     }
 
     fn is_slow(&self, end: End) -> bool {
@@ -376,7 +401,11 @@ impl State {
 }
 
 fn closed(policy: &BreakerPolicy, now: Instant) -> Phase {
-    Phase::Closed { window: Window::new(policy.window, now), silent_in_a_row: 0 }
+    Phase::Closed { window: Window::new(policy.window, now), failed: InARow::default() }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Tells whether `part` of `all` is at least the percentage; 0 % is never reached.

@@ -227,6 +227,8 @@ fn endpoints_that_answer_are_ejected_up_to_the_cap_and_silent_ones_beyond_it() {
     }
     assert_eq!(ejected(start), 2);
     assert_eq!(breakers[2].admit(start).unwrap().settle(Outcome::Failed, start), Change::Spared);
+    assert_eq!(breakers[2].admission(start), Admission::Spared);
+    assert_eq!(breakers[2].admission(start + policy().open_min), Admission::Open);
     for breaker in &breakers[2..] {
         (0..5).for_each(|_| _ = run(breaker, Outcome::Silent, start));
         assert_eq!(breaker.admission(start), Admission::Refused, "nothing answers, so no cap keeps it");

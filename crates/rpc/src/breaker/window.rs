@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::micros;
+
 const BUCKETS: usize = 10;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,10 +71,6 @@ impl Window {
     fn tick(&self, now: Instant) -> u64 {
         micros(now.saturating_duration_since(self.start)) / self.tenth_us
     }
-}
-
-fn micros(duration: Duration) -> u64 {
-    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

@@ -133,7 +133,7 @@ pub struct BreakerPolicy {
     pub failure_percent: u32,
     /// Calls in the window below which the percentages mean nothing.
     pub calls_min: u32,
-    /// Calls in a row without an answer that open the breaker whatever the percentage.
+    /// Calls in a row that failed, or were not answered, that open the breaker whatever the percentage.
     pub consecutive_max: u32,
     /// Answer time from which a call is slow; zero for none.
     pub slow: Duration,

@@ -11,15 +11,25 @@ use tokio::time::Instant;
 const DECAY_SECONDS: f64 = 10.0;
 /// Slowest an endpoint not met yet is taken to be, in microseconds: better than one that fails.
 const UNKNOWN_US_MAX: f64 = 1_000_000.0;
-/// Answer time a failure counts as, in microseconds: an endpoint that fails fast must not look fast.
+/// Answer time an endpoint is taken to have after a failure, in microseconds: one that fails fast must not look fast.
 const FAILURE_US: f64 = 5_000_000.0;
+/// How long a failure counts. Then one call finds out whether it is over.
+const FAILURE_MEMORY: Duration = Duration::from_secs(10);
 
 /// The load of one endpoint.
 #[derive(Debug)]
 pub(crate) struct Load {
     pending: AtomicU64,
-    /// None until the endpoint has answered once.
-    average: Mutex<Option<Average>>,
+    known: Mutex<Known>,
+}
+
+/// What was observed.
+#[derive(Clone, Copy, Debug, Default)]
+struct Known {
+    /// None until the endpoint has answered well once.
+    average: Option<Average>,
+    /// Last failure since the last good answer.
+    failed_at: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -30,21 +40,26 @@ struct Average {
 
 impl Load {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Load { pending: AtomicU64::new(0), average: Mutex::new(None) })
+        Arc::new(Load { pending: AtomicU64::new(0), known: Mutex::default() })
     }
 
     /// Tells whether one more call costs less here than at `other`, where the shares are thousandths of a weight. An
     /// endpoint not met yet is taken to be as fast as the other one, a second at most: assumed slow it would starve,
     /// assumed fast it would be flooded.
     pub(crate) fn costs_less(&self, share: u64, other: &Load, other_share: u64, now: Instant) -> bool {
-        let (us, other_us) = (self.average_us(now), other.average_us(now));
+        let (us, other_us) = (self.cost_us(now), other.cost_us(now));
         let assumed = us.or(other_us).unwrap_or(UNKNOWN_US_MAX).min(UNKNOWN_US_MAX);
         us.unwrap_or(assumed) * self.calls(share) < other_us.unwrap_or(assumed) * other.calls(other_share)
     }
 
-    /// Tells whether its last answers were failures, or no better than that.
+    /// Tells whether its last answer was a failure, lately.
     pub(crate) fn is_failing(&self, now: Instant) -> bool {
-        self.average_us(now).is_some_and(|us| us > UNKNOWN_US_MAX)
+        self.known.lock().is_failing(now)
+    }
+
+    fn cost_us(&self, now: Instant) -> Option<f64> {
+        let known = *self.known.lock();
+        if known.is_failing(now) { Some(FAILURE_US) } else { known.average_us(now) }
     }
 
     /// Returns the calls under way.
@@ -59,7 +74,7 @@ impl Load {
 
     /// Returns the moving average of answer times in microseconds, faded since the last answer.
     pub(crate) fn average_us(&self, now: Instant) -> Option<f64> {
-        self.average.lock().map(|average| average.us * average.weight(now))
+        self.known.lock().average_us(now)
     }
 
     /// Counts a call as under way until the value is dropped.
@@ -68,34 +83,48 @@ impl Load {
         InFlight(Arc::clone(self))
     }
 
-    /// Takes in how long an answer took; a failure counts as a very slow one.
+    /// Takes in how long an answer took; of a failure, that it was one.
     pub(crate) fn observe(&self, now: Instant, took: Duration, failed: bool) {
+        let mut known = self.known.lock();
+        if failed {
+            known.failed_at = Some(now);
+            return;
+        }
+        known.failed_at = None;
         let us = took.as_micros() as f64;
-        let us = if failed { us.max(FAILURE_US) } else { us };
-        let mut average = self.average.lock();
-        let us = match &*average {
+        let us = match known.average {
             // A peak counts at once, anything better only as time passes.
-            Some(known) if us < known.us => {
-                let weight = known.weight(now);
-                known.us * weight + us * (1.0 - weight)
+            Some(average) if us < average.us => {
+                let weight = average.weight(now);
+                average.us * weight + us * (1.0 - weight)
             }
             _ => us,
         };
-        *average = Some(Average { us, at: now });
+        known.average = Some(Average { us, at: now });
     }
 
     /// Takes in that an answer which nobody waited for would have taken longer than this.
     pub(crate) fn observe_at_least(&self, now: Instant, took: Duration) {
         let us = took.as_micros() as f64;
-        let mut average = self.average.lock();
-        if average.is_none_or(|known| us > known.us * known.weight(now)) {
-            *average = Some(Average { us, at: now });
+        let mut known = self.known.lock();
+        if known.average_us(now).is_none_or(|known_us| us > known_us) {
+            known.average = Some(Average { us, at: now });
         }
     }
 
     /// Forgets what was observed: the endpoint is back.
     pub(crate) fn reset(&self) {
-        *self.average.lock() = None;
+        *self.known.lock() = Known::default();
+    }
+}
+
+impl Known {
+    fn is_failing(&self, now: Instant) -> bool {
+        self.failed_at.is_some_and(|at| now.saturating_duration_since(at) < FAILURE_MEMORY)
+    }
+
+    fn average_us(&self, now: Instant) -> Option<f64> {
+        self.average.map(|average| average.us * average.weight(now))
     }
 }
 
@@ -157,6 +186,17 @@ mod tests {
         assert!(fast.costs_less(1_000, &new, 1_000, now));
         fast.observe(now, MS, true);
         assert!(new.costs_less(1_000, &fast, 1_000, now), "even busy it is better than one that fails");
+    }
+
+    #[test]
+    fn a_failure_is_forgotten_after_a_while_and_with_the_next_good_answer() {
+        let now = Instant::now();
+        let load = Load::new();
+        load.observe(now, MS, true);
+        assert!(load.is_failing(now + FAILURE_MEMORY - MS));
+        assert!(!load.is_failing(now + FAILURE_MEMORY));
+        load.observe(now, MS, false);
+        assert!(!load.is_failing(now));
     }
 
     #[test]

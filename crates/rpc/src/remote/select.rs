@@ -35,6 +35,8 @@ pub(crate) struct Wish<'a> {
 struct Usable {
     /// Well, by their breakers.
     well: Set,
+    /// Not well, but spared for want of others.
+    spared: Set,
     /// Waiting for a probe.
     probing: Set,
     /// Left out for bad answers.
@@ -75,11 +77,11 @@ impl Selector {
     /// Picks an endpoint by its place in the fleet; `None` when every breaker refuses.
     pub(crate) fn pick(&self, fleet: &Fleet, wish: Wish<'_>, now: Instant, chance: &Chance) -> Option<(usize, Turn)> {
         let members = &fleet.members;
-        let Usable { well, probing, ejected } = usable(members, now);
-        let mut group = well.or(probing);
+        let Usable { well, spared, probing, ejected } = usable(members, now);
+        let mut group = well.or(spared).or(probing);
         // More are left out than may be ejected: the rest would have to bear it all, so those that answer badly are
         // better than none.
-        let out = members.len() - well.len() - probing.len();
+        let out = members.len() - group.len();
         if out > self.quota.ejected_max() as usize {
             group = group.or(ejected);
         }
@@ -126,10 +128,12 @@ impl Selector {
 }
 
 fn usable(members: &[Arc<Member>], now: Instant) -> Usable {
-    let mut usable = Usable { well: Set::default(), probing: Set::default(), ejected: Set::default() };
+    let [well, spared, probing, ejected] = [Set::default(); 4];
+    let mut usable = Usable { well, spared, probing, ejected };
     for (index, member) in members.iter().enumerate() {
         match member.breaker.admission(now) {
             Admission::Open => usable.well.insert(index),
+            Admission::Spared => usable.spared.insert(index),
             Admission::Probe => usable.probing.insert(index),
             Admission::Ejected => usable.ejected.insert(index),
             Admission::Refused => {}

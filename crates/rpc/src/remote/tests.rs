@@ -147,7 +147,7 @@ fn a_host_that_fails_fast_attracts_no_traffic() {
             let fails = |index| if index == 0 { (Judgement::Failing, MS / 10) } else { (Judgement::Good, 10 * MS) };
             let counts = service.traffic(10_000, fails);
             let share = 10_000 * weights[0] as usize / weights.iter().sum::<u32>() as usize;
-            // Twenty calls until the breaker opens, then the probes.
+            // Five calls until the breaker opens, then the probes.
             assert!(counts[0] * 4 < share, "{balance:?} {weights:?}: {counts:?}");
             if matches!(balance, Balance::P2c | Balance::LeastConnections) {
                 // These know it from the first failures on, without the breaker.
