@@ -177,3 +177,43 @@ CREATE INDEX audit_service ON audit (service, seq);
 
 INSERT INTO counters (name, value) VALUES ('standings', 0), ('access', 0), ('keys', 0), ('audit', 0);
 ";
+
+#[cfg(test)]
+mod tests {
+    use mallard_db::{Db, DbConfig, Error, MemoryDisk, params};
+
+    use super::*;
+    use crate::domain::{Client, Moment};
+    use crate::store;
+
+    #[tokio::test]
+    async fn a_mall_of_the_first_version_keeps_its_bans_sessions_and_keys() {
+        let config = DbConfig::Memory(MemoryDisk::new());
+        let old = Db::open(&config, "identity", &MIGRATIONS[..1]).await.unwrap();
+        let filled = old.tx("test.fill", |tx| async move {
+            let sql = "INSERT INTO users (id, email, name, language, roles, is_admin, seller_id, ban_level, ban_reason, \
+                       created_at, updated_at, version) VALUES ('usr_1', 'a@b.c', 'Mei', 'en', 'seller,user', 0, 'sel_1', ?, ?, 5, 7, 2)";
+            tx.execute(sql, params!["buy", "spam"]).await?;
+            let sql = "INSERT INTO sessions (id, user_id, user_agent, created_at, last_used_at, expires_at) \
+                       VALUES ('sess_1', 'usr_1', 'curl', 5, 6, 1000)";
+            tx.execute(sql, params![]).await?;
+            tx.execute("INSERT INTO signing_keys (kid, secret, created_at) VALUES ('key_1', ?, 5)", params![vec![1u8; 32]])
+                .await
+        });
+        filled.await.map_err(|error: Error| error).unwrap();
+        old.close().await;
+
+        let db = Db::open(&config, "identity", MIGRATIONS).await.unwrap();
+        let user = store::user(&db, "usr_1").await.unwrap();
+        let ban = user.ban.unwrap();
+        assert_eq!((ban.reason.as_str(), ban.at, ban.by.as_str()), ("spam", 7, ""));
+        assert_eq!((user.roles.names(), user.seller_id.as_str()), (vec!["seller".to_owned(), "user".into()], "sel_1"));
+        assert_eq!(store::banned_page(&db, 10, (i64::MAX, ""), 10).await.unwrap().len(), 1);
+        let sessions = store::live_sessions(&db, "usr_1", Moment::new(10, None), 10).await.unwrap();
+        assert_eq!(sessions[0].authenticated_at, 5);
+        assert_eq!(sessions[0].client, Client { user_agent: "curl".into(), ..Client::default() });
+        let keys = store::keys(&db, 0).await.unwrap();
+        assert_eq!((keys[0].signs_at, keys[0].retired_at), (5, None));
+        assert_eq!(store::access_version(&db).await.unwrap(), 0, "the start fills in what the contracts say");
+    }
+}

@@ -146,3 +146,72 @@ impl App {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use mallard_db::MemoryDisk;
+    use mallard_rpc::{Call, Origin};
+    use mallard_runtime::{Mall, Settings, Storage};
+
+    use super::*;
+    use crate::app::Registration;
+    use crate::passwords::work;
+
+    const PASSWORD: &str = "correct horse battery";
+
+    async fn app() -> (Mall, App) {
+        let config = mallard_testkit::config()
+            .set("identity.argon2_memory_kib", 8)
+            .set("identity.hash_inline", true)
+            .set("identity.login_failures_max", 2);
+        let mall = Mall::start(Settings::new(vec![crate::service()], config, Storage::Memory(MemoryDisk::new())));
+        let mall = mall.await.unwrap();
+        let app = App::start(mall.context("identity").unwrap().clone()).await.unwrap();
+        (mall, app)
+    }
+
+    /// Returns the code of a login and the work it took.
+    async fn login(app: &App, address: &str, email: &str, password: &str) -> (String, u64) {
+        let before = work::done();
+        let origin = Origin { address: address.to_owned(), ..Origin::default() };
+        let call = Call { origin: Some(std::sync::Arc::new(origin)), ..Call::default() };
+        let answer = mallard_rpc::scope(call, app.login(email, password.to_owned(), "")).await;
+        (answer.map_or_else(|error| error.code.into_owned(), |_| "ok".to_owned()), work::done() - before)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn every_login_takes_the_same_work_and_a_throttled_one_none() {
+        let (_mall, app) = app().await;
+        for name in ["mei", "gone"] {
+            let new = Registration {
+                email: format!("{name}@example.com"),
+                password: PASSWORD.to_owned(),
+                password_confirmation: None,
+                name: String::new(),
+                language: String::new(),
+                device: String::new(),
+            };
+            let (user, _) = app.register(new).await.unwrap();
+            if name == "gone" {
+                let caller = mallard_rpc::Caller {
+                    kind: mallard_rpc::CallerKind::User,
+                    user_id: user.id,
+                    ..mallard_rpc::Caller::default()
+                };
+                mallard_rpc::scope(Call { caller, ..Call::default() }, app.delete_me()).await.unwrap();
+            }
+        }
+        let (outcome, hash) = login(&app, "10.0.0.1", "mei@example.com", PASSWORD).await;
+        assert_eq!((outcome.as_str(), hash > 0), ("ok", true));
+        for email in ["mei@example.com", "nobody@example.com", "gone@example.com", "no address"] {
+            for _ in 0..2 {
+                let wrong = login(&app, "10.0.0.1", email, "wrong horse battery").await;
+                assert_eq!(wrong, ("invalid_credentials".to_owned(), hash), "{email}");
+            }
+            for password in [PASSWORD, "wrong horse battery"] {
+                let throttled = login(&app, "10.0.0.1", email, password).await;
+                assert_eq!(throttled, ("too_many_attempts".to_owned(), 0), "{email}");
+            }
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use mallard_access::{Access, Rule};
 use mallard_types::Result;
@@ -37,7 +38,9 @@ const WAYS_IN: [(&str, &str); 8] = [
 const DOORS: [(&str, &str); 2] = [("POST", "/auth/v1/login"), ("POST", "/auth/v1/refresh")];
 
 /// Tries of a change while other instances change something, too.
-const CHANGE_TRIES_MAX: usize = 10;
+const CHANGE_TRIES_MAX: usize = 50;
+/// Longest pause before another try, in milliseconds.
+const CHANGE_PAUSE_MS_MAX: u8 = 16;
 
 /// Changes policies one after the other, and remembers the present ones ready to be asked.
 #[derive(Default)]
@@ -185,6 +188,9 @@ impl App {
                 *self.judge.present.lock() = Some((next.version, Arc::new(access)));
                 return Ok(next);
             }
+            // By chance, so that two instances do not keep in step.
+            let [chance] = self.ctx.random_bytes::<1>();
+            tokio::time::sleep(Duration::from_millis(u64::from(chance % CHANGE_PAUSE_MS_MAX))).await;
         }
         Err(Refusal::ChangedMeanwhile.into())
     }

@@ -11,8 +11,13 @@ use parking_lot::Mutex;
 
 use crate::support::*;
 
-const KINDS: &[&str] =
-    &["user.registered.v1", "user.deleted.v1", "user.session_revoked.v1", "user.standing_changed.v1"];
+const KINDS: &[&str] = &[
+    "user.registered.v1",
+    "user.deleted.v1",
+    "user.session_revoked.v1",
+    "user.standing_changed.v1",
+    "policy.changed.v1",
+];
 
 static HEARD: LazyLock<Arc<Listener>> = LazyLock::new(Arc::default);
 
@@ -79,4 +84,12 @@ async fn what_happened_is_heard_in_order_and_what_did_not_is_not() {
     assert!(changed.standing.is_some_and(|standing| standing.deleted && standing.seq == 2));
     let deleted: UserDeleted = events[5].decode().unwrap();
     assert_eq!(deleted.user_id, mei.user.id);
+
+    for _ in 0..2 {
+        shop.put_role(&system(), "lead", &["user"]).await.unwrap();
+    }
+    shop.delete_role(&system(), "lead").await.unwrap();
+    let versions: Vec<_> =
+        heard(8).await[6..].iter().map(|event| event.decode::<PolicyChanged>().unwrap().version).collect();
+    assert_eq!(versions, [2, 3]);
 }
