@@ -97,7 +97,10 @@ impl Caller {
         if self.kind != CallerKind::Anonymous || self.surface != Surface::Internal {
             return Ok(());
         }
-        Err(Error::unauthenticated("identity_required", "a call must say for whom it is made: a user, a visitor of the shop, or a service"))
+        Err(Error::unauthenticated(
+            "identity_required",
+            "a call must say for whom it is made: a user, a visitor of the shop, or a service",
+        ))
     }
 
     /// Refuses everybody but the mall's own services.
@@ -189,7 +192,9 @@ mod tests {
         assert!(Caller::system("order").require_system().is_ok());
         assert_eq!(Caller::default().require_identity().unwrap_err().code, "identity_required");
         let visitor = Caller { surface: Surface::Store, ..Caller::default() };
-        assert!([visitor, user.clone(), Caller::system("order")].iter().all(|caller| caller.require_identity().is_ok()));
+        assert!(
+            [visitor, user.clone(), Caller::system("order")].iter().all(|caller| caller.require_identity().is_ok())
+        );
         assert!(!Caller { kind: CallerKind::Anonymous, ..admin }.is_admin());
     }
 

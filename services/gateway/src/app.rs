@@ -2,10 +2,12 @@
 
 mod workings;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
 use mallard_db::Unit;
+use mallard_gateway_core::Edge;
 use mallard_proto::bus::v1 as bus;
 use mallard_proto::bus::v1::event_intake_client::EventIntakeClient;
 use mallard_proto::cart::v1::cart_service_client::CartServiceClient;
@@ -23,6 +25,8 @@ use mallard_types::{Error, Kind, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
+use crate::access::Policies;
+
 /// Longest wait for the sign of life of a service.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most dead letters listed of one service.
@@ -31,6 +35,8 @@ const DEAD_LETTERS_MAX: i32 = 100;
 /// The gateway's own use cases.
 pub struct App {
     ctx: Context,
+    edge: Arc<Edge>,
+    policies: Arc<Policies>,
 }
 
 /// Asks one service to check its books; a service that cannot answer is a failed check.
@@ -52,8 +58,8 @@ macro_rules! checks_of {
 
 impl App {
     /// Makes the use cases.
-    pub fn new(ctx: Context) -> App {
-        App { ctx }
+    pub fn new(ctx: Context, edge: Arc<Edge>, policies: Arc<Policies>) -> App {
+        App { ctx, edge, policies }
     }
 
     /// Asks every service that keeps books to check them, all at once.

@@ -58,6 +58,32 @@ impl GatewayService for Rpc {
         Ok(Response::new(RetryDeadLetterResponse { applied: retried.map_err(mallard_rpc::status)? }))
     }
 
+    async fn list_breakers(
+        &self,
+        request: Request<ListBreakersRequest>,
+    ) -> Result<Response<ListBreakersResponse>, Status> {
+        for_operators()?;
+        let breakers = self.0.breakers(&request.into_inner().service).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(breakers))
+    }
+
+    async fn list_instances(
+        &self,
+        _: Request<ListInstancesRequest>,
+    ) -> Result<Response<ListInstancesResponse>, Status> {
+        for_operators()?;
+        let instances = self.0.instances().await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(ListInstancesResponse { instances }))
+    }
+
+    async fn get_protection(
+        &self,
+        _: Request<GetProtectionRequest>,
+    ) -> Result<Response<GetProtectionResponse>, Status> {
+        for_operators()?;
+        Ok(Response::new(self.0.protection()))
+    }
+
     async fn list_flows(&self, request: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
         for_operators()?;
         let request = request.into_inner();
