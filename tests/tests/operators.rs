@@ -144,6 +144,21 @@ async fn retrying_a_dead_letter_is_recorded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_edge_shows_what_it_lets_in_and_by_which_policies() {
+    let shop = Shop::start().await;
+    let shopper = shop.shopper().await;
+    for path in ["protection", "breakers", "instances", "flows"] {
+        let path = format!("/admin/v1/system/{path}");
+        assert_eq!((shop.http.get(&path).await.status, shopper.http.get(&path).await.status), (401, 403), "{path}");
+    }
+    let shown = shop.admin.get("/admin/v1/system/protection").await.expect(200).body;
+    assert!(shown["limit"].as_i64().unwrap() > 0 && shown["in_flight"].as_i64().unwrap() >= 1, "{shown}");
+    assert!(shown["policy_version"].as_i64().unwrap() >= 1, "{shown}");
+    assert!(shown["tiers"].as_array().is_some_and(|tiers| !tiers.is_empty()), "{shown}");
+    shop.mall.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn background_work_that_died_makes_the_process_not_ready() {
     let shop = Shop::start_with(|mut settings| {
         settings.known.push(ServiceSpec {
@@ -175,7 +190,7 @@ async fn a_service_that_stops_in_another_process_is_shown_and_spoils_nothing() {
     let shop = Shop::start_with(|mut settings: Settings| {
         settings.run =
             settings.known.iter().map(|spec| spec.name.to_owned()).filter(|name| name != "promotion").collect();
-        settings.remotes.insert("promotion".into(), vec![remote]);
+        settings.remotes.insert("promotion".into(), vec![remote.clone()]);
         settings
     })
     .await;
@@ -187,6 +202,31 @@ async fn a_service_that_stops_in_another_process_is_shown_and_spoils_nothing() {
     assert_eq!(state("promotion").await["ok"], true);
     shop.product("Tea", 990, 10).await;
 
+    // Both processes call it, each at its own place, and it runs once.
+    let breakers = async |query: &str| -> Value {
+        shop.admin.get(&format!("/admin/v1/system/breakers{query}")).await.expect(200).body
+    };
+    let seen = breakers("?service=promotion").await["endpoints"].as_array().unwrap().clone();
+    let mut places: Vec<(&str, bool)> =
+        seen.iter().map(|e| (e["endpoint"].as_str().unwrap(), e["caller"] == "promotion")).collect();
+    places.sort_unstable();
+    assert_eq!(places, [(remote.as_str(), false), ("local", true)]);
+    assert!(seen.iter().all(|endpoint| endpoint["state"] == "closed"), "{seen:?}");
+    let everything = breakers("").await["endpoints"].as_array().unwrap().clone();
+    let of = |service: &str| everything.iter().filter(|endpoint| endpoint["service"] == service).count();
+    assert_eq!((of("catalog"), of("promotion")), (1, 2));
+    let instances = shop.admin.get("/admin/v1/system/instances").await.expect(200).body["instances"].clone();
+    let instances: Vec<(&str, &str)> = instances
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|instance| (instance["service"].as_str().unwrap(), instance["endpoint"].as_str().unwrap()))
+        .collect();
+    assert_eq!(instances.len(), mallard::services().len(), "{instances:?}");
+    assert!(instances.contains(&("promotion", remote.as_str())) && instances.contains(&("order", "local")));
+    let unknown = shop.admin.get("/admin/v1/system/breakers?service=nothing").await;
+    assert_eq!(unknown.expect(404).code(), "service_not_found");
+
     away.stop().await;
     eventually("promotion is shown as down", async || state("promotion").await["ok"] != true).await;
     assert_ne!(state("promotion").await["detail"], "");
@@ -194,6 +234,10 @@ async fn a_service_that_stops_in_another_process_is_shown_and_spoils_nothing() {
         assert_eq!(state(name).await["ok"], true, "{name}");
     }
     shop.admin.get("/admin/v1/system/flows").await.expect(200);
+    // Its process says nothing any more; what the others say of it is still shown.
+    let left = breakers("?service=promotion").await["endpoints"].as_array().unwrap().clone();
+    assert_eq!(left.len(), 1, "{left:?}");
+    assert_eq!(left[0]["endpoint"], remote);
     shop.http.get("/store/v1/products").await.expect(200);
     shop.http.get("/healthz").await.expect(200);
     shop.http.get("/readyz").await.expect(200);

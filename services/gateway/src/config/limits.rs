@@ -17,7 +17,7 @@ const VERBS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 pub struct Limit {
     /// Name in answers and metrics.
     pub name: String,
-    /// Path templates as in the contract, or beginnings followed by `*`; empty means all.
+    /// Path templates as in the contract, or beginnings followed by `*`, with or without a verb in front; empty means all.
     #[serde(default)]
     pub routes: Vec<String>,
     /// Verbs; empty means all.

@@ -17,7 +17,7 @@ pub const TIMEOUT_MS_MAX: u64 = 600_000;
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
-    /// Path template as in the contract, or a beginning followed by `*`.
+    /// Path template as in the contract, or a beginning followed by `*`; with a verb in front only that verb.
     pub path: String,
     /// Longest time for a request, in milliseconds; the route is then no measure of the load.
     #[serde(default)]
@@ -48,7 +48,7 @@ impl Route {
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Friction {
-    /// Path templates as in the contract, or beginnings followed by `*`; none switches it off.
+    /// Path templates as in the contract, or beginnings followed by `*`, with or without a verb in front; none switches it off.
     pub routes: Vec<String>,
     /// Zero bits that a hash must begin with.
     pub difficulty_bits: u32,
