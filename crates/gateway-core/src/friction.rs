@@ -27,7 +27,7 @@ const SIGNATURE_BYTES: usize = 16;
 /// What is asked of clients.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Path templates as in the contract, or beginnings followed by `*`.
+    /// Routes as [`crate::limits::is_meant`] reads them.
     pub routes: Vec<String>,
     /// Zero bits: 18 are a quarter of a million hashes on average, a fraction of a second in a browser.
     pub difficulty_bits: u32,

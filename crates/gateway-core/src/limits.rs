@@ -16,7 +16,7 @@ use governor::middleware::StateInformationMiddleware;
 use governor::{Quota, RateLimiter};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use ipnet::IpNet;
-use mallard_proto::rest::Tier;
+use mallard_proto::rest::{RouteInfo, Tier};
 use mallard_rpc::{Caller, Surface};
 use mallard_types::{Error, Result};
 use tokio::time::Instant;
@@ -87,7 +87,7 @@ pub enum WhenUnknown {
 pub struct Rule {
     /// Name in answers, metrics and logs.
     pub name: String,
-    /// Path templates as in the contract, or beginnings followed by `*`; empty means all.
+    /// Routes as [`is_meant`] reads them; empty means all.
     pub routes: Vec<String>,
     /// Verbs; empty means all.
     pub verbs: Vec<String>,
@@ -112,19 +112,22 @@ pub struct Rule {
 impl Rule {
     fn covers(&self, route: &Route) -> bool {
         let info = route.info;
-        (self.routes.is_empty() || self.routes.iter().any(|pattern| path_matches(pattern, info.path)))
+        (self.routes.is_empty() || self.routes.iter().any(|pattern| is_meant(pattern, info)))
             && (self.verbs.is_empty() || self.verbs.iter().any(|verb| verb == info.verb))
             && self.surface.is_none_or(|surface| surface == route.surface)
             && self.tier.is_none_or(|tier| tier == tiers::of(route))
     }
 }
 
-/// Tells whether a path template is meant by a pattern: the template itself, or a beginning followed by `*`.
-pub fn path_matches(pattern: &str, path: &str) -> bool {
-    match pattern.strip_suffix('*') {
-        Some(prefix) => path.starts_with(prefix),
-        None => pattern == path,
-    }
+/// Tells whether a route is meant by a pattern: its path template, or a beginning of it followed by `*`; with a verb in front,
+/// e.g. `POST /store/v1/orders`, only that verb.
+pub fn is_meant(pattern: &str, info: &RouteInfo) -> bool {
+    let (verb, path) = pattern.split_once(' ').map_or((None, pattern), |(verb, path)| (Some(verb), path));
+    let path_fits = match path.strip_suffix('*') {
+        Some(prefix) => info.path.starts_with(prefix),
+        None => path == info.path,
+    };
+    path_fits && verb.is_none_or(|verb| verb == info.verb)
 }
 
 /// What is known of who asks.
@@ -274,7 +277,7 @@ impl Limits {
     /// Text naming the rule and what it does not find.
     pub fn find(&self, routes: &[Route]) -> Result<(), String> {
         for Working { rule, .. } in &self.rules {
-            let unknown = |pattern: &&String| !routes.iter().any(|route| path_matches(pattern, route.info.path));
+            let unknown = |pattern: &&String| !routes.iter().any(|route| is_meant(pattern, route.info));
             if let Some(pattern) = rule.routes.iter().find(unknown) {
                 return Err(format!("limits: rule {:?}: there is no route {pattern}", rule.name));
             }

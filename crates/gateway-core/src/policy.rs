@@ -6,14 +6,14 @@ use mallard_proto::rest::Tier;
 use mallard_rpc::Surface;
 
 use crate::edge::EdgeConfig;
-use crate::limits::{Limits, RouteRules, path_matches};
+use crate::limits::{Limits, RouteRules, is_meant};
 use crate::table::Route;
 use crate::tiers;
 
 /// Limits of its own for a route.
 #[derive(Clone, Debug, Default)]
 pub struct RouteConfig {
-    /// Path template as in the contract, or a beginning followed by `*`.
+    /// Routes as [`is_meant`] reads them.
     pub path: String,
     /// Longest time from the request's head to its answer. A route with a time of its own tells nothing about the load.
     pub timeout: Option<Duration>,
@@ -48,20 +48,20 @@ pub fn find(routes: &mut [Route], config: &EdgeConfig, limits: &Limits) -> Resul
     let named = config.routes.iter().map(|route| ("routes", &route.path));
     let named = named.chain(config.friction.routes.iter().map(|path| ("friction.routes", path)));
     for (key, pattern) in named {
-        if !routes.iter().any(|route| path_matches(pattern, route.info.path)) {
+        if !routes.iter().any(|route| is_meant(pattern, route.info)) {
             return Err(format!("{key}: there is no route {pattern}"));
         }
     }
     let mut services: Vec<&str> = Vec::new();
     let mut lanes = 0;
     for route in routes {
-        let path = route.info.path;
-        let service = services.iter().position(|name| *name == route.info.service).unwrap_or_else(|| {
-            services.push(route.info.service);
+        let info = route.info;
+        let service = services.iter().position(|name| *name == info.service).unwrap_or_else(|| {
+            services.push(info.service);
             services.len() - 1
         });
         // The last word counts.
-        let own = || config.routes.iter().rev().filter(|own| path_matches(&own.path, path));
+        let own = || config.routes.iter().rev().filter(|own| is_meant(&own.path, info));
         let timeout = own().find_map(|own| own.timeout);
         let tier = tiers::of(route);
         let measured = timeout.is_none() && tier != Tier::Assistant;
@@ -76,7 +76,7 @@ pub fn find(routes: &mut [Route], config: &EdgeConfig, limits: &Limits) -> Resul
             timeout: timeout.unwrap_or(usual),
             body_bytes_max: own().find_map(|own| own.body_bytes_max).unwrap_or(config.body_bytes_max),
             limits: limits.of(route),
-            friction: config.friction.routes.iter().any(|pattern| path_matches(pattern, path)),
+            friction: config.friction.routes.iter().any(|pattern| is_meant(pattern, info)),
         };
     }
     Ok((services.len(), lanes))

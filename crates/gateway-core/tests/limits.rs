@@ -273,7 +273,13 @@ fn a_rule_that_cannot_work_is_refused_at_the_start() {
     assert!(refused(rule(By::User, u32::MAX, 1)).contains("at most a year"), "less than a nanosecond each");
     let twice = Limits::new(vec![rule(By::User, 1, 1), rule(By::Route, 1, 1)], Time::default().ticks());
     assert!(twice.err().unwrap().contains("twice"));
-    for (path, there) in [("/store/v1/cart", true), ("/store/v1/*", true), ("/store/v1/kart", false)] {
+    for (path, there) in [
+        ("/store/v1/cart", true),
+        ("/store/v1/*", true),
+        ("GET /store/v1/cart", true),
+        ("/store/v1/kart", false),
+        ("PATCH /store/v1/cart", false),
+    ] {
         let rules = vec![Rule { routes: vec![path.into()], ..rule(By::User, 1, 1) }];
         let found = Limits::new(rules, Time::default().ticks()).unwrap().find(&all_routes());
         assert_eq!(found.is_ok(), there, "{path}");

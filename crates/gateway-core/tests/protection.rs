@@ -480,7 +480,7 @@ fn solve(challenge: &str, bits: u32) -> String {
 #[tokio::test]
 async fn on_a_hot_route_a_request_costs_its_client_a_little_work() {
     let (edge, fake) = shop(|config| {
-        let (routes, secret) = (vec!["/store/v1/orders".to_owned()], b"secret".to_vec());
+        let (routes, secret) = (vec!["POST /store/v1/orders".to_owned()], b"secret".to_vec());
         config.friction = friction::Settings { routes, secret, difficulty_bits: 10, ..Default::default() };
     });
     let refused = place(&edge, ADA, "k").await;
@@ -498,13 +498,14 @@ async fn on_a_hot_route_a_request_costs_its_client_a_little_work() {
     assert!(passed.contains(&201) && passed.contains(&403), "one of two at once: {passed:?}");
     assert_eq!(with(ADA, "m").await.refusal().1, "challenge_required", "once is once");
     assert_eq!(fake.calls(), 1);
-    assert_eq!(send(&edge, "GET", PRODUCT, &[], "").await.status, 200, "other routes cost nothing");
+    assert_ne!(send(&edge, "GET", "/store/v1/orders", &[ADA], "").await.status, 403, "another verb costs nothing");
+    assert_eq!(send(&edge, "GET", PRODUCT, &[], "").await.status, 200, "nor do other routes");
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_proof_is_not_lost_at_the_door() {
     let (edge, fake) = shop(|config| {
-        let (routes, secret) = (vec!["/store/v1/orders".to_owned()], b"secret".to_vec());
+        let (routes, secret) = (vec!["POST /store/v1/orders".to_owned()], b"secret".to_vec());
         config.friction = friction::Settings { routes, secret, difficulty_bits: 1, ..Default::default() };
         config.limits = vec![rule("buy", By::User, 1, 1)];
         config.concurrency.waiting_max = 0;
