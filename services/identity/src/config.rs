@@ -61,7 +61,7 @@ impl Default for Config {
             sessions_per_user_max: 1_000,
             session_idle_s: 0,
             trust_s: 300,
-            login_failures_max: 10,
+            login_failures_max: 50,
             login_account_failures_max: 100,
             login_address_failures_max: 1_000,
             login_window_s: 15 * 60,

@@ -20,6 +20,8 @@ use futures_util::FutureExt;
 use mallard_proto::inventory::v1::inventory_service_server::InventoryServiceServer;
 use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 
+pub use config::Config;
+
 /// Planted bug, tests only: a confirm writes no ledger entry. `stock.conservation` must notice.
 pub const SWITCH_SKIP_LEDGER: &str = "inventory.skip_ledger";
 /// Planted bug, tests only: releasing a released hold gives its units back again. `stock.reserved_is_open_reservations`

@@ -26,7 +26,7 @@ async fn limited(keys: &[(&'static str, i64)]) -> Shop {
 
 #[tokio::test(start_paused = true)]
 async fn ten_wrong_passwords_are_enough_for_a_known_and_an_unknown_account_alike() {
-    let shop = Shop::open().await;
+    let shop = limited(&[("identity.login_failures_max", 10)]).await;
     shop.register("mei@example.com").await;
     for email in ["mei@example.com", "nobody@example.com", "no address"] {
         let home = from("203.0.113.7");
@@ -49,7 +49,7 @@ async fn ten_wrong_passwords_are_enough_for_a_known_and_an_unknown_account_alike
 
 #[tokio::test(start_paused = true)]
 async fn a_success_forgets_the_failures_of_its_account_and_address() {
-    let shop = Shop::open().await;
+    let shop = limited(&[("identity.login_failures_max", 10)]).await;
     shop.register("mei@example.com").await;
     let home = from("203.0.113.7");
     for _ in 0..3 {
