@@ -1,6 +1,7 @@
 //! The circuit breaker, of an endpoint or of a method. It stops calls to what does not do its work, and lets a fixed
 //! number of probes through from time to time to learn whether it does again.
 
+mod outcome;
 mod quota;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+pub(crate) use self::outcome::{Admission, Change, End, Outcome, View};
 pub(crate) use self::quota::Quota;
 pub(crate) use self::window::{Counts, Window};
 use crate::chance::Chance;
@@ -20,75 +22,6 @@ use crate::config::BreakerPolicy;
 
 /// Longest pause a callee may ask for with its retry hint.
 const HINT_MAX: Duration = Duration::from_secs(30);
-
-/// What a breaker would say to a call.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Admission {
-    /// All is well.
-    Open,
-    /// All is not well, but too many are left out already.
-    Spared,
-    /// It may be well again; one of few calls that find out.
-    Probe,
-    /// It is left out although it answers: badly, or slowly.
-    Ejected,
-    /// It is left out because nothing answers.
-    Refused,
-}
-
-/// How an admitted call ended, as far as the callee is to praise or blame.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
-    Good,
-    /// Refused for want of room: says nothing against a callee that is well, but one that recovers is not there yet.
-    Shed,
-    /// Answered that it failed.
-    Failed,
-    /// Did not answer.
-    Silent,
-}
-
-/// The end of an admitted call.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct End {
-    pub(crate) outcome: Outcome,
-    pub(crate) took: Duration,
-    /// How long the callee asked to be left alone.
-    pub(crate) hint: Option<Duration>,
-}
-
-impl From<Outcome> for End {
-    fn from(outcome: Outcome) -> Self {
-        End { outcome, took: Duration::ZERO, hint: None }
-    }
-}
-
-/// What an outcome changed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    None,
-    /// Left out from now on; `ejected` when it still answers.
-    Opened {
-        ejected: bool,
-    },
-    /// Used again.
-    Closed,
-    /// Would have been ejected, but too many are already.
-    Spared,
-}
-
-/// Where a breaker stands, for people.
-#[derive(Clone, Debug)]
-pub(crate) struct View {
-    pub(crate) state: &'static str,
-    /// Why it was last opened; empty when it never was.
-    pub(crate) reason: String,
-    pub(crate) opened: u64,
-    /// Calls of the window, or the probes since it was opened.
-    pub(crate) counts: Counts,
-    /// Time until an open one lets the next probe through.
-    pub(crate) open_for: Option<Duration>,
-}
 
 /// The breaker of one endpoint or one method.
 #[derive(Debug)]

@@ -49,7 +49,8 @@ impl Retries {
         method.gate().map_or(&self.policy, |gate| gate.retry())
     }
 
-    /// Returns the pause before the next attempt after `attempts` failed ones; `None` when there shall be none.
+    /// Returns the pause before the next attempt of an idempotent method after `attempts` failed ones; `None` when there
+    /// shall be none.
     pub(crate) fn pause(
         &self,
         answer: &Answer,
@@ -59,7 +60,7 @@ impl Retries {
         chance: &Chance,
     ) -> Option<Duration> {
         let policy = self.policy(method);
-        if attempts >= policy.attempts_max || !method.is_idempotent() {
+        if attempts >= policy.attempts_max {
             return None;
         }
         let asked = unavailable(answer)?;
@@ -135,7 +136,6 @@ mod tests {
 
     #[test]
     fn only_unavailable_is_tried_again() {
-        register_idempotent(&["/retry/Get"]);
         let method = Methods::new("retry".into(), Side::Caller).get("/retry/Get");
         let retries = Retries::new(RetryPolicy::default());
         let chance = Chance::new(Some(1));

@@ -158,6 +158,24 @@ fn a_host_that_fails_fast_attracts_no_traffic() {
 }
 
 #[test]
+fn a_host_that_failed_lately_is_not_chosen_where_load_counts_whatever_its_weight() {
+    for balance in [Balance::P2c, Balance::LeastConnections] {
+        for weights in [&[1, 1][..], &[3, 1]] {
+            let now = Instant::now();
+            let service = Service::new(&policy(balance), members(weights, now), now);
+            let [bad, good] = service.members() else { panic!("two hosts") };
+            bad.load.observe(now, MS, true);
+            good.load.observe(now, 10 * MS, false);
+            let _busy = good.load.begin();
+            assert!((0..1_000).all(|_| service.pick(Wish::default()) == Some(1)), "{balance:?} {weights:?}");
+            // After a while one call finds out.
+            let later = Service { now: now + Duration::from_secs(11), ..service };
+            assert!((0..1_000).any(|_| later.pick(Wish::default()) == Some(0)), "{balance:?} {weights:?}");
+        }
+    }
+}
+
+#[test]
 fn of_two_hosts_the_busier_is_not_chosen_where_load_counts() {
     for balance in [Balance::P2c, Balance::LeastConnections] {
         let now = Instant::now();
