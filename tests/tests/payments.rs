@@ -559,7 +559,7 @@ async fn the_payment_service_itself_refuses_wrong_amounts_and_other_peoples_orde
     let resolve = ResolvePaymentRequest { order_id: order.clone() };
     assert_eq!(kind(as_user(&eve.id, payments.resolve_payment(resolve)).await).0, Kind::NotFound);
     let close = CloseOrderPaymentsRequest { order_id: order.clone(), reason: "spite".into() };
-    assert_eq!(kind(as_user(&eve.id, payments.close_order_payments(close)).await).0, Kind::NotFound);
+    assert_eq!(kind(as_user(&eve.id, payments.close_order_payments(close)).await).0, Kind::Forbidden);
     let refund = RefundOrderRequest {
         order_id: order.clone(),
         refund_id: "ref_eve".into(),

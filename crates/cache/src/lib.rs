@@ -15,7 +15,10 @@
 //!   default).
 //! - What is purged or inserted while a load runs wins over the load: the loaded value goes to its waiters and is not kept.
 //! - An older version never replaces a newer one that is in the cache ([`Cache::insert_versioned`]).
+//!
+//! [`copies`] is the other cache here: for answers that may be served a little too old.
 
+pub mod copies;
 mod route;
 mod shard;
 

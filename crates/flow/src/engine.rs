@@ -163,7 +163,14 @@ impl Engine {
     /// # Errors
     /// The database's errors.
     pub async fn unstick(&self, name: &str, key: &str) -> Result<bool> {
-        list::unstick(&self.inner.db, name, key, (self.inner.clock)()).await
+        let (name, key, now) = (name.to_owned(), key.to_owned(), (self.inner.clock)());
+        self.inner
+            .db
+            .tx("flow.unstick", move |tx: Tx| {
+                let (name, key) = (name.clone(), key.clone());
+                async move { list::unstick(&tx, &name, &key, now).await }
+            })
+            .await
     }
 
     fn flow<F: Flow>(&self) -> Result<Arc<F>> {

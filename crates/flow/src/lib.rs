@@ -29,7 +29,7 @@ mod write;
 
 pub use drive::Outcome;
 pub use engine::{Clock, Engine, Random};
-pub use list::FlowInfo;
+pub use list::{FlowInfo, unstick};
 pub use migrations::MIGRATIONS;
 pub use step::{At, Flow, Next};
 pub use write::{GUARD_TAG, add_finish, add_save, add_start, finish, save, signal, start};

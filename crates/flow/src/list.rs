@@ -1,6 +1,6 @@
 //! What operators see and do: the list of flows, and letting a stuck one go on.
 
-use mallard_db::{Db, params};
+use mallard_db::{Db, Tx, params};
 use mallard_types::{Micros, Result};
 
 const LIST_ROWS_MAX: usize = 1_000;
@@ -63,15 +63,13 @@ pub(crate) async fn list(db: &Db, stuck_only: bool, limit: usize) -> Result<Vec<
     Ok(flows)
 }
 
-pub(crate) async fn unstick(db: &Db, name: &str, key: &str, now: Micros) -> Result<bool> {
-    let (name, key) = (name.to_owned(), key.to_owned());
-    db.tx("flow.unstick", move |tx| {
-        let params = params![now, now, name.as_str(), key.as_str()];
-        async move {
-            let rows = tx.execute(UNSTICK, params).await?;
-            tx.wake(crate::WAKE_TOPIC);
-            Ok(rows == 1)
-        }
-    })
-    .await
+/// Lets a stuck flow go on with the state it has, inside the caller's transaction; returns false when it is not stuck. One
+/// statement.
+///
+/// # Errors
+/// The database's errors.
+pub async fn unstick(tx: &Tx, name: &str, key: &str, now: Micros) -> Result<bool> {
+    let rows = tx.execute(UNSTICK, params![now, now, name, key]).await?;
+    tx.wake(crate::WAKE_TOPIC);
+    Ok(rows == 1)
 }

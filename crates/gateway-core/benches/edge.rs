@@ -1,19 +1,21 @@
 //! What the edge adds to a bare handler: `cargo bench -p mallard-gateway-core`.
 //!
 //! `bare_*` reads and writes the same JSON through structs written by hand and calls no service. `rest_*` is the whole edge:
-//! match, caller, typed request, call over the in-process channel, typed answer, headers.
+//! match, caller, typed request, call over the in-process channel, typed answer, headers. `copied_*` is the same with the
+//! answer from a copy; `bare_bytes` is a handler that only gives bytes it has, the floor of any answer.
 
 #[path = "../tests/common/mod.rs"]
 mod common;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
 use divan::Bencher;
 use http::{Request, Response};
 use http_body_util::BodyExt;
-use mallard_gateway_core::{Begin, Claim, Edge, EdgeConfig, IdempotencyStore, Remembered};
+use mallard_gateway_core::{Begin, Claim, CopiesConfig, Edge, EdgeConfig, IdempotencyStore, Remembered};
 use mallard_proto::catalog::v1 as catalog;
 use mallard_proto::common::v1::Money;
 use mallard_proto::order::v1 as order;
@@ -81,6 +83,14 @@ impl catalog::catalog_service_server::CatalogService for Fake {
     ) -> Result<tonic::Response<catalog::GetProductResponse>, Status> {
         Ok(tonic::Response::new(catalog::GetProductResponse { product: Some(product()) }))
     }
+
+    async fn list_products(
+        &self,
+        _: tonic::Request<catalog::ListProductsRequest>,
+    ) -> Result<tonic::Response<catalog::ListProductsResponse>, Status> {
+        let products = (0..20).map(|_| product()).collect();
+        Ok(tonic::Response::new(catalog::ListProductsResponse { products, ..Default::default() }))
+    }
 }
 
 #[async_trait::async_trait]
@@ -114,10 +124,20 @@ fn runtime() -> Runtime {
 }
 
 fn edge() -> Arc<Edge> {
+    edge_with(CopiesConfig::default())
+}
+
+fn copying_edge() -> Arc<Edge> {
+    let mut copies = CopiesConfig { services: vec!["catalog".into()], ..CopiesConfig::default() };
+    copies.freshness.fresh = Duration::from_secs(3_600);
+    edge_with(copies)
+}
+
+fn edge_with(copies: CopiesConfig) -> Arc<Edge> {
     let channels = Channels::default();
     channels.mount_local("catalog", Routes::new(catalog::catalog_service_server::CatalogServiceServer::new(Fake)));
     channels.mount_local("order", Routes::new(order::order_service_server::OrderServiceServer::new(Fake)));
-    common::edge_with(&channels, Arc::new(Forgetful), None, EdgeConfig::default())
+    common::edge_with(&channels, Arc::new(Forgetful), None, EdgeConfig { copies, ..EdgeConfig::default() })
 }
 
 const ORDER: &str = r#"{"lines": [{"sku_id": "sku_1", "quantity": 2}, {"sku_id": "sku_2", "quantity": 2}, {"sku_id": "sku_3", "quantity": 2}],
@@ -129,6 +149,10 @@ fn get() -> Request<Body> {
         .header("authorization", "Bearer usr_1")
         .body(Body::empty())
         .unwrap()
+}
+
+fn get_as_nobody() -> Request<Body> {
+    Request::get("/store/v1/products/prod_06d4q1z7q8w9e0r1t2y3u4i5o6").body(Body::empty()).unwrap()
 }
 
 fn post() -> Request<Body> {
@@ -161,6 +185,52 @@ fn rest_get_product(bencher: Bencher) {
     let (runtime, edge) = (runtime(), edge());
     bencher
         .with_inputs(get)
+        .bench_local_values(|request| runtime.block_on(async { drain(Arc::clone(&edge).handle(request).await).await }));
+}
+
+#[divan::bench]
+fn bare_bytes(bencher: Bencher) {
+    let runtime = runtime();
+    let body = Bytes::from(serde_json::to_vec(&catalog::GetProductResponse { product: Some(product()) }).unwrap());
+    bencher.with_inputs(get).bench_local_values(|request| {
+        runtime.block_on(async {
+            divan::black_box(&request);
+            drain(Response::new(Body::from(body.clone()))).await
+        })
+    });
+}
+
+#[divan::bench]
+fn copied_get_product(bencher: Bencher) {
+    let (runtime, edge) = (runtime(), copying_edge());
+    bencher
+        .with_inputs(get_as_nobody)
+        .bench_local_values(|request| runtime.block_on(async { drain(Arc::clone(&edge).handle(request).await).await }));
+}
+
+#[divan::bench]
+fn copied_list_with_query(bencher: Bencher) {
+    let (runtime, edge) = (runtime(), copying_edge());
+    let request = || {
+        Request::get("/store/v1/products?q=mug&order=price&limit=20&price%5Bgte%5D=100").body(Body::empty()).unwrap()
+    };
+    bencher
+        .with_inputs(request)
+        .bench_local_values(|request| runtime.block_on(async { drain(Arc::clone(&edge).handle(request).await).await }));
+}
+
+#[divan::bench]
+fn copied_not_modified(bencher: Bencher) {
+    let (runtime, edge) = (runtime(), copying_edge());
+    let first = runtime.block_on(Arc::clone(&edge).handle(get()));
+    let etag = first.headers()["etag"].clone();
+    let request = || {
+        let mut request = get();
+        request.headers_mut().insert("if-none-match", etag.clone());
+        request
+    };
+    bencher
+        .with_inputs(request)
         .bench_local_values(|request| runtime.block_on(async { drain(Arc::clone(&edge).handle(request).await).await }));
 }
 

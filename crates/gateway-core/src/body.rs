@@ -1,4 +1,6 @@
-//! The body of a request: limit, content type, and JSON into a typed message with errors that name the field.
+//! The body of a request: limits, content type, and JSON into a typed message with errors that name the field.
+
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
@@ -7,37 +9,73 @@ use http_body::Body as _;
 use http_body_util::BodyExt;
 use mallard_types::{Error, Result};
 use serde::de::DeserializeOwned;
+use tokio::time::{Instant, timeout_at};
 
-/// Most bytes of a request's body: 1 MiB.
+/// Most bytes of a request's body unless the configuration says otherwise: 1 MiB.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 
 /// A body that is too large is read to its end up to here, and thrown away: a client that is cut off while it writes does not
 /// see why.
 const DISCARDED_BYTES_MAX: u64 = 16 * 1024 * 1024;
 
+/// How long the edge waits for a body.
+#[derive(Clone, Debug)]
+pub struct Patience {
+    /// For the whole of it.
+    pub timeout: Duration,
+    /// Before the rate counts.
+    pub grace: Duration,
+    /// Slowest rate.
+    pub bytes_per_s_min: u32,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Patience { timeout: Duration::from_secs(10), grace: Duration::from_secs(2), bytes_per_s_min: 1_024 }
+    }
+}
+
+impl Patience {
+    /// Returns when the next bytes must be here.
+    fn until(&self, begun: Instant, seen: u64) -> Instant {
+        let earned = Duration::from_secs_f64(seen as f64 / f64::from(self.bytes_per_s_min.max(1)));
+        begun + self.timeout.min(self.grace.saturating_add(earned))
+    }
+}
+
 /// Reads the whole body.
 ///
 /// # Errors
-/// `body_too_large` (status 413), `unsupported_media_type` (status 415), `malformed_body` when the client breaks off.
-pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes> {
-    if body.size_hint().lower() > DISCARDED_BYTES_MAX {
-        return Err(too_large());
+/// `body_too_large` (status 413), `body_too_slow` (408), `unsupported_media_type` (415), `malformed_body` when the client
+/// breaks off.
+pub async fn read(headers: &HeaderMap, mut body: Body, bytes_max: usize, patience: &Patience) -> Result<Bytes> {
+    let bytes_max = bytes_max as u64;
+    let announced = body.size_hint().lower();
+    // A client that asks before it sends has nothing to lose, so it is told at once.
+    let asks = headers.contains_key(header::EXPECT);
+    if announced > bytes_max && (asks || announced > DISCARDED_BYTES_MAX) {
+        return Err(too_large(bytes_max));
     }
+    let begun = Instant::now();
     let mut bytes = BytesMut::new();
     let mut seen = 0u64;
-    while let Some(frame) = body.frame().await {
+    loop {
+        let Ok(frame) = timeout_at(patience.until(begun, seen), body.frame()).await else {
+            return Err(Error::invalid("body_too_slow", "the body did not come in time; send it faster"));
+        };
+        let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| Error::invalid("malformed_body", "the body ended too early"))?;
         let Ok(data) = frame.into_data() else { continue };
         seen += data.len() as u64;
-        if seen > DISCARDED_BYTES_MAX {
-            return Err(too_large());
+        if seen > DISCARDED_BYTES_MAX.max(bytes_max) {
+            return Err(too_large(bytes_max));
         }
-        if seen <= BODY_BYTES_MAX as u64 {
+        if seen <= bytes_max {
             bytes.extend_from_slice(&data);
         }
     }
-    if seen > BODY_BYTES_MAX as u64 {
-        return Err(too_large());
+    if seen > bytes_max {
+        return Err(too_large(bytes_max));
     }
     let bytes = bytes.freeze();
     if !bytes.is_empty() {
@@ -46,8 +84,8 @@ pub async fn read(headers: &HeaderMap, mut body: Body) -> Result<Bytes> {
     Ok(bytes)
 }
 
-fn too_large() -> Error {
-    Error::invalid("body_too_large", "the body may have at most 1 MiB")
+fn too_large(bytes_max: u64) -> Error {
+    Error::invalid("body_too_large", format!("the body may have at most {bytes_max} bytes"))
 }
 
 /// Checks that a body says it is JSON in the clear. A body that says nothing is taken for JSON.
@@ -216,17 +254,70 @@ mod tests {
 
     #[tokio::test]
     async fn a_body_over_the_limit_is_refused_whether_it_says_its_length_or_not() {
+        let read = async |body: Body, max| super::read(&HeaderMap::new(), body, max, &Patience::default()).await;
         let huge = vec![b' '; BODY_BYTES_MAX + 1];
-        assert_eq!(read(&HeaderMap::new(), Body::from(huge.clone())).await.unwrap_err().code, "body_too_large");
+        assert_eq!(read(Body::from(huge.clone()), BODY_BYTES_MAX).await.unwrap_err().code, "body_too_large");
         let unsized_body = Body::new(http_body_util::StreamBody::new(futures_util::stream::iter(
             huge.chunks(65_536)
                 .map(|chunk| Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::copy_from_slice(chunk))))
                 .collect::<Vec<_>>(),
         )));
-        assert_eq!(read(&HeaderMap::new(), unsized_body).await.unwrap_err().code, "body_too_large");
-        assert_eq!(
-            read(&HeaderMap::new(), Body::from(vec![b' '; BODY_BYTES_MAX])).await.unwrap().len(),
-            BODY_BYTES_MAX
-        );
+        assert_eq!(read(unsized_body, BODY_BYTES_MAX).await.unwrap_err().code, "body_too_large");
+        assert_eq!(read(Body::from(vec![b' '; BODY_BYTES_MAX]), BODY_BYTES_MAX).await.unwrap().len(), BODY_BYTES_MAX);
+        // A route may have a limit of its own, either way.
+        assert_eq!(read(Body::from("12345"), 4).await.unwrap_err().code, "body_too_large");
+        assert_eq!(read(Body::from(huge), 2 * BODY_BYTES_MAX).await.unwrap().len(), BODY_BYTES_MAX + 1);
+    }
+
+    /// A body that gives a byte each time and says how often it was asked.
+    fn dribble(pause: Duration, asked: std::sync::Arc<std::sync::atomic::AtomicU64>) -> Body {
+        let stream = futures_util::stream::unfold((), move |()| {
+            asked.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+            async move {
+                tokio::time::sleep(pause).await;
+                Some((Ok::<_, std::io::Error>(http_body::Frame::data(Bytes::from_static(b" "))), ()))
+            }
+        });
+        Body::new(http_body_util::StreamBody::new(stream))
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_dribbles_is_cut_off_after_the_grace() {
+        let patience = Patience { timeout: Duration::from_secs(60), ..Patience::default() };
+        let begun = Instant::now();
+        let slow = dribble(Duration::from_millis(500), Default::default());
+        let error = read(&HeaderMap::new(), slow, BODY_BYTES_MAX, &patience).await.unwrap_err();
+        assert_eq!(error.code, "body_too_slow");
+        let cut = begun.elapsed();
+        assert!(cut >= Duration::from_secs(2) && cut < Duration::from_secs(3), "{cut:?}");
+        // One that keeps to the rate is still not waited for for ever.
+        let steady = Patience { bytes_per_s_min: 1, ..patience };
+        let begun = Instant::now();
+        let slow = dribble(Duration::from_millis(500), Default::default());
+        assert_eq!(read(&HeaderMap::new(), slow, BODY_BYTES_MAX, &steady).await.unwrap_err().code, "body_too_slow");
+        assert_eq!(begun.elapsed(), Duration::from_secs(60));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_asks_first_is_told_before_it_sends() {
+        let asked = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+        struct Announced(Body, u64);
+        impl http_body::Body for Announced {
+            type Data = Bytes;
+            type Error = axum::Error;
+            fn poll_frame(
+                mut self: std::pin::Pin<&mut Self>,
+                cx: &mut std::task::Context<'_>,
+            ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, axum::Error>>> {
+                std::pin::Pin::new(&mut self.0).poll_frame(cx)
+            }
+            fn size_hint(&self) -> http_body::SizeHint {
+                http_body::SizeHint::with_exact(self.1)
+            }
+        }
+        let body = Body::new(Announced(dribble(Duration::ZERO, std::sync::Arc::clone(&asked)), 2_000_000));
+        let headers = HeaderMap::from_iter([(header::EXPECT, HeaderValue::from_static("100-continue"))]);
+        let error = read(&headers, body, BODY_BYTES_MAX, &Patience::default()).await.unwrap_err();
+        assert_eq!((error.code.as_ref(), asked.load(std::sync::atomic::Ordering::SeqCst)), ("body_too_large", 0));
     }
 }

@@ -7,65 +7,47 @@ use std::time::Duration;
 use async_trait::async_trait;
 use axum::body::Body;
 use futures_util::FutureExt;
-use futures_util::future::BoxFuture;
 use http::request::Parts;
-use http::{HeaderMap, Request, Response};
-use mallard_cache::{Cache, Options};
-use mallard_proto::rest::{Access, Idempotency, RouteInfo, header};
-use mallard_rpc::{Call, CallerKind, Trace};
-use mallard_types::{Error, Kind, Result};
-use tokio::sync::Semaphore;
+use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
+use mallard_proto::rest::RouteInfo;
+use mallard_rpc::{Call, Trace};
+use mallard_types::{Error, Kind, Micros, Result};
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::{self, Authenticate};
-use crate::endpoint::{Input, Reply};
-use crate::once::{self, Claim, IdempotencyStore, Once};
+use crate::auth::{self, Authenticate, Identity};
+use crate::concurrency::{Door, Knock, OVERLOADED};
+use crate::endpoint::Reply;
+use crate::friction::{Asked, Friction};
+use crate::limits::{Asking, Limits, Ticks};
+use crate::once::{IdempotencyStore, Once};
+use crate::protection::Protection;
 use crate::table::{Found, Route, Table};
-use crate::{body, problem};
+use crate::{canary, crowd, origin, policy, problem, table};
 
+mod config;
+mod copies;
 mod respond;
+mod visit;
+mod work;
 
+pub use config::EdgeConfig;
+pub use copies::{Copies, CopiesConfig};
 pub use respond::{REQUEST_ID, harden, request_id};
+use visit::Visit;
 
-/// Header of a guest's cart.
-const CART_TOKEN: &str = "x-cart-token";
+/// Header in which a client says how long it will wait, in milliseconds.
+const DEADLINE_MS: HeaderName = HeaderName::from_static("x-mallard-deadline-ms");
+/// After this the crowd is shuffled: nobody is the first to be shed for ever.
+const SHUFFLE_EVERY: Micros = 60 * 60 * 1_000_000;
 
-/// Limits of the edge.
-#[derive(Clone, Debug)]
-pub struct EdgeConfig {
-    /// Longest time from a request's head to its answer; it is the deadline of the calls made for it.
-    pub timeout: Duration,
-    /// Path templates that may take longer, and how long.
-    pub slow: Vec<(&'static str, Duration)>,
-    /// Most requests under way; more are answered 503 `overloaded`.
-    pub requests_max: usize,
-    /// Services whose public reads by anonymous callers are answered from a copy for a moment.
-    pub copied: &'static [&'static str],
-    /// How long a copy is good; a change made through this edge ends all copies at once.
-    pub copy_ttl: Duration,
-    /// Most copies kept.
-    pub copies_max: usize,
-}
-
-impl Default for EdgeConfig {
-    fn default() -> Self {
-        EdgeConfig {
-            timeout: Duration::from_secs(15),
-            slow: Vec::new(),
-            requests_max: 10_000,
-            copied: &[],
-            copy_ttl: Duration::from_millis(100),
-            copies_max: 4_096,
-        }
-    }
-}
-
-/// Where ids and traces come from.
+/// Where ids, traces and the time come from.
 pub struct Source {
     /// Makes an id with this prefix.
     pub id: Box<dyn Fn(&'static str) -> String + Send + Sync>,
     /// Makes a new trace.
     pub trace: Box<dyn Fn() -> Trace + Send + Sync>,
+    /// Tells the time in microseconds since the epoch.
+    pub now: Box<dyn Fn() -> Micros + Send + Sync>,
 }
 
 /// A request that was answered with success.
@@ -97,32 +79,39 @@ pub struct Edge {
     once: Arc<Once>,
     hook: Option<Arc<dyn Hook>>,
     source: Source,
-    copies: Cache<String, Reply>,
+    copies: Copies,
+    limits: Limits,
+    friction: Friction,
+    door: Arc<Door>,
     config: EdgeConfig,
-    under_way: Semaphore,
 }
 
 impl Edge {
     /// Makes the edge over its routes.
     ///
     /// # Errors
-    /// Text naming two routes that cannot be told apart.
+    /// Text naming two routes that cannot be told apart, or a rule of the configuration that cannot work.
     pub fn new(
-        routes: Vec<Route>,
+        mut routes: Vec<Route>,
         authenticate: Arc<dyn Authenticate>,
         store: Arc<dyn IdempotencyStore>,
         hook: Option<Arc<dyn Hook>>,
         source: Source,
         config: EdgeConfig,
     ) -> Result<Arc<Edge>, String> {
+        let limits = Limits::new(config.limits.clone(), Ticks::tokio())?;
+        limits.find(&routes)?;
+        let (services, lanes) = policy::find(&mut routes, &config, &limits)?;
         Ok(Arc::new(Edge {
             table: Table::new(routes)?,
             authenticate,
             once: Arc::new(Once::new(store)),
             hook,
             source,
-            under_way: Semaphore::new(config.requests_max),
-            copies: Cache::new("edge_copies", Options::new(config.copies_max, config.copy_ttl)),
+            copies: Copies::new(config.copies.clone()),
+            limits,
+            friction: Friction::new(config.friction.clone()),
+            door: Door::new(config.concurrency.clone(), services, lanes),
             config,
         }))
     }
@@ -132,161 +121,182 @@ impl Edge {
         self.table.routes()
     }
 
+    /// Returns the copies of public answers.
+    pub fn copies(&self) -> &Copies {
+        &self.copies
+    }
+
+    /// Shows what the edge lets in and what it turns away.
+    pub fn protection(&self) -> Protection {
+        Protection {
+            rate_limits: self.limits.protection(),
+            tiers: self.door.protection(),
+            in_flight: self.door.in_flight() as u64,
+            limit: self.door.limit() as u64,
+        }
+    }
+
     /// Answers a request.
     pub async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
-        let started = Instant::now();
         let (parts, body) = request.into_parts();
         let request_id = respond::request_id(&parts.headers).unwrap_or_else(|| (self.source.id)("req"));
         let trace = respond::trace(&parts.headers).unwrap_or_else(|| (self.source.trace)());
-        let found = self.table.find(&parts.method, parts.uri.path());
-        let (route, answer) = match found {
-            Found::Route(route, params) => {
-                let slow = self.config.slow.iter().find(|(path, _)| *path == route.info.path);
-                let deadline = started + slow.map_or(self.config.timeout, |(_, timeout)| *timeout);
-                let call = Call { trace, deadline: Some(deadline), request_id: request_id.clone(), ..Call::default() };
-                let work = AssertUnwindSafe(self.answer(route, params, &parts, body, call)).catch_unwind();
-                let answer = match timeout_at(deadline, work).await {
-                    Ok(Ok(answer)) => answer,
-                    Ok(Err(_)) => Err(Error::internal("panic", "the edge panicked")),
-                    Err(_) => Err(Error::deadline("deadline_exceeded", "no answer came in time")),
-                };
-                (Some(route), answer)
-            }
-            Found::OtherVerbs(allow) => {
-                let message = format!("{} is not possible here, only {allow}", parts.method);
-                let error = Error::invalid("method_not_allowed", message).details(serde_json::json!({"allow": allow}));
-                (None, Err(error))
-            }
-            Found::Nothing => (None, Err(Error::not_found("route_not_found", "there is no such route"))),
+        let mut visit = Visit::new(self.config.proxies.client(&parts), request_id, trace);
+        let (route, answer) = match self.screen(&parts, &mut visit) {
+            Err(error) => (None, Err(error)),
+            Ok(()) => match self.table.find(&parts.method, parts.uri.path()) {
+                Found::Route(route, params) => {
+                    (Some(route), self.in_time(route, &params, &parts, body, &mut visit).await)
+                }
+                Found::OtherVerbs(allow) => (None, self.other_verb(&parts, allow)),
+                Found::Nothing => (None, Err(Error::not_found("route_not_found", "there is no such route"))),
+            },
         };
-        let reply = answer.unwrap_or_else(|error| refuse(&error, &request_id));
-        let response = respond::response(&parts, reply, &request_id);
-        self.report(&parts, route, &response, &request_id, trace, started.elapsed());
+        let reply = answer.unwrap_or_else(|error| match visit.turned_away {
+            // There may be thousands a second; they have metrics.
+            true => problem::reply(&error, &visit.request_id),
+            false => refuse(&error, &visit.request_id),
+        });
+        let mut response = respond::response(&parts, reply, &visit.request_id);
+        visit.write(&self.config, &parts, response.headers_mut());
+        self.report(&parts, route, response.status(), &visit);
         response
     }
 
+    /// Looks at what a request brings before anything is done for it.
+    fn screen(&self, parts: &Parts, visit: &mut Visit) -> Result<()> {
+        let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+        if parts.headers.len() > self.config.headers_max || bytes > self.config.header_bytes_max {
+            let (count, bytes) = (self.config.headers_max, self.config.header_bytes_max);
+            let message = format!("a request may have at most {count} headers of together {bytes} bytes");
+            return Err(visit.turn_away(Error::invalid("headers_too_large", message)));
+        }
+        let surface = table::surface(parts.uri.path());
+        self.config.addresses.check(surface, visit.client.address).map_err(|error| visit.turn_away(error))
+    }
+
+    /// Answers a verb that the path does not have: a preflight for the verbs it has, else a refusal.
+    fn other_verb(&self, parts: &Parts, allow: &str) -> Result<Reply> {
+        if let Some(headers) = self.config.cors.preflight(parts, allow) {
+            return Ok(Reply { status: StatusCode::NO_CONTENT, headers, body: Default::default() });
+        }
+        let message = format!("{} is not possible here, only {allow}", parts.method);
+        Err(Error::invalid("method_not_allowed", message).details(serde_json::json!({ "allow": allow })))
+    }
+
+    /// Answers on a route before its deadline.
+    async fn in_time(
+        &self,
+        route: &Route,
+        params: &[String],
+        parts: &Parts,
+        body: Body,
+        visit: &mut Visit,
+    ) -> Result<Reply> {
+        let asked = patience(&parts.headers)?.unwrap_or(Duration::MAX);
+        let deadline = visit.started + route.policy.timeout.min(asked);
+        let call = Call {
+            trace: visit.trace,
+            deadline: Some(deadline),
+            request_id: visit.request_id.clone(),
+            origin: Some(origin::origin(visit.client, &parts.headers)),
+            ..Call::default()
+        };
+        let work = AssertUnwindSafe(self.answer(route, params, parts, body, call, deadline, visit)).catch_unwind();
+        match timeout_at(deadline, work).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(Error::internal("panic", "the edge panicked")),
+            Err(_) => Err(Error::deadline("deadline_exceeded", "no answer came in time")),
+        }
+    }
+
+    /// Takes the steps of a request, the cheap ones first: who is turned away must cost little.
     async fn answer(
         &self,
         route: &Route,
-        params: Vec<String>,
+        params: &[String],
         parts: &Parts,
         body: Body,
         mut call: Call,
+        deadline: Instant,
+        visit: &mut Visit,
     ) -> Result<Reply> {
-        let _place = self
-            .under_way
-            .try_acquire()
-            .map_err(|_| Error::unavailable("overloaded", "too many requests are under way").retry_after_ms(1_000))?;
+        let policy = &route.policy;
+        let address = visit.client.address;
+        let asking = Asking { address, caller: None, headers: &parts.headers, rpc: route.info.rpc };
+        // First, because a client that asks too often must not take a place from the others.
+        self.limits.check(&policy.limits, asking, &mut visit.standing).map_err(|error| visit.turn_away(error))?;
+
+        // Before the door: who has not worked for it gets no place. Spent only later, so that a proof is not lost at the door.
+        let shown = crowd::presented(&parts.headers, address);
+        let asked = || Asked { rpc: route.info.rpc, who: &shown, now: (self.source.now)() };
+        let salt = || (self.source.id)("chl");
+        let proven = match policy.friction {
+            true => Some(self.friction.verify(&parts.headers, asked(), salt).map_err(|error| visit.turn_away(error))?),
+            false => None,
+        };
+
+        // Before the token is checked and the body read: when the mall is full, even those cost too much.
+        let hour = || (self.source.now)() / SHUFFLE_EVERY;
+        let crowd = || crowd::place(&format!("hour {}", hour()), &shown);
+        let knock = Knock { rank: policy.rank, service: policy.service, lane: policy.lane, deadline, crowd: &crowd };
+        // What may be in memory takes no place before it is known that it is not.
+        let place = match self.copies.cover(route) {
+            true => None,
+            false => Some(self.door.enter(&knock).await.map_err(|shed| visit.turn_away(shed.into()))?),
+        };
+
         self.authenticate(route, parts, &mut call).await?;
-        let info = route.info;
-        let copied = self.config.copied.contains(&info.service);
-        let public = info.access == Access::Public && call.caller.kind == CallerKind::Anonymous;
-        // Without a query there are only as many answers as things, each of bounded size.
-        if copied && info.verb == "GET" && public && parts.uri.query().is_none() {
-            return self.copy(route, &params, parts, call).await;
+
+        // Now it is known who asks.
+        let asking = Asking { caller: Some(&call.caller), ..asking };
+        self.limits.check(&policy.limits, asking, &mut visit.standing).map_err(|error| visit.turn_away(error))?;
+        if let Some(proven) = proven {
+            self.friction.spend(proven, asked(), salt).map_err(|error| visit.turn_away(error))?;
         }
-        let reply = self.carry_out(route, params, parts, body, call).await;
-        if copied && info.verb != "GET" && reply.is_ok() {
-            self.copies.purge_all();
+        if !self.config.canaries.is_empty() {
+            let who = crowd::known(&call.caller, &parts.headers, address);
+            call.versions = canary::choose(&self.config.canaries, &parts.headers, &who);
+            visit.canary = call.versions.as_deref().and_then(|versions| canary::named(versions));
         }
+
+        let Some(place) = place else {
+            let enter = || self.door.try_enter(&knock).map_err(Error::from);
+            let answer = self.copies.answer(route, params, parts, call, &enter).await;
+            return answer.map_err(|error| if error.code == OVERLOADED { visit.turn_away(error) } else { error });
+        };
+        let reply = self.carry_out(route, params, parts, body, call, place).await;
+        self.copies.written(route, params, &reply);
         reply
-    }
-
-    /// Answers a public read from a copy, or makes one.
-    async fn copy(&self, route: &Route, params: &[String], parts: &Parts, call: Call) -> Result<Reply> {
-        let key = format!("{} {}", call.caller.language, parts.uri.path());
-        let load = || async {
-            let work = route.endpoint.start(&Input { path: params, query: "", headers: &parts.headers, body: &[] })?;
-            self.perform(route.info, call, &parts.headers, work).await
-        };
-        self.copies.get_or_load(key, load).await
-    }
-
-    async fn carry_out(
-        &self,
-        route: &Route,
-        params: Vec<String>,
-        parts: &Parts,
-        body: Body,
-        call: Call,
-    ) -> Result<Reply> {
-        let info = route.info;
-        let key = match info.idempotency {
-            Idempotency::None => None,
-            Idempotency::Accepted => parts.headers.get(once::KEY),
-            Idempotency::Required => match parts.headers.get(once::KEY) {
-                Some(key) => Some(key),
-                None => {
-                    let message = "send a fresh Idempotency-Key with every new request and the same one with a repeat";
-                    return Err(Error::invalid("idempotency_key_required", message).param("Idempotency-Key"));
-                }
-            },
-        };
-        // Not every request message carries the key, so it is checked here.
-        let key = key.map(|_| header::text(&parts.headers, "Idempotency-Key")).transpose()?;
-        let body = if info.body { body::read(&parts.headers, body).await? } else { Default::default() };
-        let query = parts.uri.query().unwrap_or_default();
-        let work = route.endpoint.start(&Input { path: &params, query, headers: &parts.headers, body: &body })?;
-        let Some((key, caller)) = key.zip(caller_scope(parts, &call)) else {
-            return self.perform(info, call, &parts.headers, work).await;
-        };
-
-        let claim = Claim {
-            id: once::claim_id(&caller, info.verb, parts.uri.path(), &key),
-            body: once::body_hash(&key, &body)?,
-            attempt: (self.source.id)("try"),
-        };
-        let hooked = self.hook.clone().filter(|hook| hook.wants(info));
-        let headers = if hooked.is_some() { parts.headers.clone() } else { HeaderMap::new() };
-        let work: BoxFuture<'static, Reply> = Box::pin(async move {
-            let request_id = call.request_id.clone();
-            let answer = AssertUnwindSafe(perform(hooked, info, call, &headers, work)).catch_unwind().await;
-            let answer = answer.unwrap_or_else(|_| Err(Error::internal("panic", "the edge panicked")));
-            answer.unwrap_or_else(|error| refuse(&error, &request_id))
-        });
-        let once = Arc::clone(&self.once);
-        // A task of its own: a client that goes away must find the answer when it comes back with the same key.
-        let task = tokio::spawn(async move { once.run(&claim, work).await });
-        task.await.map_err(|error| Error::internal("task_failed", "the request's task ended").source(error))?
     }
 
     /// Finds out who asks and whether the route lets them.
     async fn authenticate(&self, route: &Route, parts: &Parts, call: &mut Call) -> Result<()> {
-        match self.authenticate.authenticate(&parts.headers).await {
-            Ok(caller) => call.caller = caller,
+        let mut identity = match self.authenticate.authenticate(&parts.headers).await {
+            Ok(identity) => identity,
             // A client whose token has expired must still be able to sign in or refresh.
-            Err(error) if error.kind == Kind::Unauthenticated && is_open_door(route) => {}
+            Err(error) if error.kind == Kind::Unauthenticated && is_open_door(route) => Identity::default(),
             Err(error) => return Err(error),
-        }
-        call.caller.surface = route.surface;
+        };
+        identity.caller.surface = route.surface;
         if let Some(language) = auth::language(&parts.headers) {
-            call.caller.language = language.to_owned();
+            identity.caller.language = language.to_owned();
         }
-        self.authenticate.authorise(route.info, route.access, parts.uri.path(), &call.caller)
+        call.caller = self.authenticate.authorise(route.info, route.access, parts.uri.path(), identity)?;
+        Ok(())
     }
 
-    async fn perform(
-        &self,
-        info: &'static RouteInfo,
-        call: Call,
-        headers: &HeaderMap,
-        work: BoxFuture<'static, Result<Reply>>,
-    ) -> Result<Reply> {
-        let hook = self.hook.clone().filter(|hook| hook.wants(info));
-        perform(hook, info, call, headers, work).await
-    }
-
-    fn report(
-        &self,
-        parts: &Parts,
-        route: Option<&Route>,
-        response: &Response<Body>,
-        request_id: &str,
-        trace: Trace,
-        elapsed: Duration,
-    ) {
-        let status = response.status().as_u16();
+    /// Counts and logs an answer. Who was turned away was not served, and is counted where that was decided.
+    fn report(&self, parts: &Parts, route: Option<&Route>, status: StatusCode, visit: &Visit) {
+        let elapsed = visit.started.elapsed();
         let template = route.map_or("unmatched", |route| route.info.path);
+        let (verb, duration_us) = (parts.method.as_str(), elapsed.as_micros() as u64);
+        let (status, request_id) = (status.as_u16(), visit.request_id.as_str());
+        let trace_id = format_args!("{:032x}", visit.trace.trace_id);
+        if visit.turned_away {
+            tracing::debug!(verb, route = template, status, duration_us, request_id, trace_id, "request turned away");
+            return;
+        }
         match route {
             Some(route) => route.meter.count(status, elapsed),
             None => {
@@ -294,30 +304,21 @@ impl Edge {
                     .increment(1)
             }
         }
-        tracing::info!(
-            verb = parts.method.as_str(),
-            route = template,
-            status,
-            duration_us = elapsed.as_micros() as u64,
-            request_id,
-            trace_id = format_args!("{:032x}", trace.trace_id),
-            "request answered"
-        );
+        tracing::info!(verb, route = template, status, duration_us, request_id, trace_id, "request answered");
     }
 }
 
-/// Does the work as the caller and runs the hook after a success.
-async fn perform(
-    hook: Option<Arc<dyn Hook>>,
-    info: &'static RouteInfo,
-    call: Call,
-    headers: &HeaderMap,
-    work: BoxFuture<'static, Result<Reply>>,
-) -> Result<Reply> {
-    let Some(hook) = hook else { return mallard_rpc::scope(call, work).await };
-    let reply = mallard_rpc::scope(call.clone(), work).await?;
-    hook.done(Done { info, call: &call, headers, reply: &reply }).await;
-    Ok(reply)
+/// Returns how long a client will wait.
+///
+/// # Errors
+/// `invalid_field` when the header is no number of milliseconds.
+fn patience(headers: &HeaderMap) -> Result<Option<Duration>> {
+    let Some(value) = headers.get(DEADLINE_MS) else { return Ok(None) };
+    match value.to_str().unwrap_or_default().parse() {
+        Ok(ms) if ms > 0 => Ok(Some(Duration::from_millis(ms))),
+        _ => Err(Error::invalid("invalid_field", "X-Mallard-Deadline-Ms must be a whole number of milliseconds")
+            .param("X-Mallard-Deadline-Ms")),
+    }
 }
 
 /// Writes an error and logs the ones that are ours.
@@ -336,14 +337,4 @@ fn refuse(error: &Error, request_id: &str) -> Reply {
 /// Tells whether a route is for clients that have no good token yet.
 fn is_open_door(route: &Route) -> bool {
     route.surface == mallard_rpc::Surface::Auth && route.access == mallard_proto::rest::Access::Public
-}
-
-/// Names the caller for the scope of an idempotency key: the user, else the guest's cart. Strangers have no scope: two who
-/// choose the same key must not get each other's answer, which may hold the token of a new cart.
-fn caller_scope(parts: &Parts, call: &Call) -> Option<String> {
-    if !call.caller.user_id.is_empty() {
-        return Some(call.caller.user_id.clone());
-    }
-    let token = parts.headers.get(CART_TOKEN)?;
-    Some(format!("cart {}", String::from_utf8_lossy(token.as_bytes())))
 }

@@ -32,6 +32,8 @@ struct Inner<'a> {
 pub fn status(error: &Error) -> StatusCode {
     let number = match error.code.as_ref() {
         "body_too_large" => 413,
+        "body_too_slow" => 408,
+        "headers_too_large" => 431,
         "unsupported_media_type" => 415,
         "method_not_allowed" => 405,
         _ => error.kind.http_status(),
@@ -116,7 +118,9 @@ mod tests {
             let waits = matches!(kind, Kind::TooMany | Kind::Unavailable);
             assert_eq!(reply.headers.contains_key(RETRY_AFTER), waits, "{kind:?}");
         }
-        assert_eq!(status(&Error::invalid("body_too_large", "")), 413);
+        for (code, expected) in [("body_too_large", 413), ("body_too_slow", 408), ("headers_too_large", 431)] {
+            assert_eq!(status(&Error::invalid(code, "")), expected);
+        }
     }
 
     #[test]

@@ -8,6 +8,7 @@ use mallard_rpc::{ServiceChannel, Surface};
 
 use crate::endpoint::{Endpoint, Typed};
 use crate::meter::Meter;
+use crate::policy::Policy;
 use crate::query;
 
 /// One route.
@@ -20,6 +21,7 @@ pub struct Route {
     pub surface: Surface,
     pub(crate) endpoint: Box<dyn Endpoint>,
     pub(crate) meter: Meter,
+    pub(crate) policy: Policy,
 }
 
 /// Makes every route of the contracts; `channel` gives the way to a service by its name.
@@ -34,6 +36,7 @@ pub fn routes(channel: impl Fn(&str) -> ServiceChannel) -> Vec<Route> {
                 surface: surface(info.path),
                 endpoint,
                 meter: Meter::new(info.path),
+                policy: Policy::default(),
             });
         }
     }

@@ -335,7 +335,8 @@ async fn an_answer_that_does_not_come_is_a_missed_deadline() {
 
 #[tokio::test]
 async fn more_requests_than_the_limit_are_turned_away() {
-    let config = EdgeConfig { requests_max: 1, ..EdgeConfig::default() };
+    let mut config = EdgeConfig::default();
+    config.concurrency.requests_max = 1;
     let edge = edge_with(&mall(), Arc::new(Memory::default()), None, config);
     let first = tokio::spawn({
         let edge = Arc::clone(&edge);

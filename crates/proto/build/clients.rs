@@ -7,10 +7,14 @@ use crate::options::{Options, dir, rust_path, snake};
 pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
     let mut code = String::new();
     let mut idempotent = Vec::new();
+    let mut safe = Vec::new();
     for service in options.services() {
         for method in service.methods() {
-            if options.idempotent(&method).0 {
-                idempotent.push(format!("    \"/{}/{}\",\n", service.full_name(), method.name()));
+            let line = format!("    \"/{}/{}\",\n", service.full_name(), method.name());
+            match options.idempotent(&method) {
+                (_, true) => safe.push(line),
+                (true, false) => idempotent.push(line),
+                (false, false) => {}
             }
         }
         // Answered by every service, so their clients are made for one of them by name.
@@ -27,9 +31,12 @@ pub fn code(options: &Options) -> Result<String, Box<dyn Error>> {
         );
     }
     code += &format!(
-        "/// Paths of the methods that may be sent twice (`idempotency_level` in the contract).\n\
-         pub static IDEMPOTENT: &[&str] = &[\n{}];\n",
-        idempotent.concat()
+        "/// Paths of the methods that change something and may be sent twice (`idempotency_level` in the contract).\n\
+         pub static IDEMPOTENT: &[&str] = &[\n{}];\n\
+         /// Paths of the methods that change nothing.\n\
+         pub static SAFE: &[&str] = &[\n{}];\n",
+        idempotent.concat(),
+        safe.concat()
     );
     Ok(code)
 }

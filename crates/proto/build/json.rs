@@ -7,9 +7,11 @@ use prost_reflect::{FieldDescriptor, Kind, MessageDescriptor};
 use crate::options::{Options, rust_field, rust_path};
 
 /// Fields that no log line may show.
-const SECRETS: [&str; 9] = [
+const SECRETS: [&str; 11] = [
     "password",
     "password_confirmation",
+    "current_password",
+    "new_password",
     "access_token",
     "refresh_token",
     "token",

@@ -27,7 +27,7 @@ include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 mod clients {
     include!(concat!(env!("OUT_DIR"), "/clients.rs"));
 }
-pub use clients::IDEMPOTENT;
+pub use clients::{IDEMPOTENT, SAFE};
 
 /// Most bytes of one answer that a client reads.
 pub const ANSWER_BYTES_MAX: usize = mallard_rpc::MESSAGE_BYTES_MAX;
@@ -38,4 +38,5 @@ pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/mallard
 /// Tells the call layers which methods may be sent twice. To be called once when a process starts.
 pub fn register() {
     mallard_rpc::register_idempotent(IDEMPOTENT);
+    mallard_rpc::register_safe(SAFE);
 }

@@ -7,7 +7,7 @@ use mallard_proto::catalog::v1::{
     CreateProductRequest, ListProductsResponse, Option as ProductOption, Product, Variant,
 };
 use mallard_proto::common::v1::Money;
-use mallard_proto::identity::v1::{LoginRequest, UpdateMeRequest};
+use mallard_proto::identity::v1::{ChangePasswordRequest, LoginRequest, UpdateMeRequest};
 use mallard_proto::order::v1::{LineInput, Order, OrderEventData, OrderStatus, PlaceOrderRequest};
 use mallard_proto::payment::v1::{Payment, PaymentInput};
 use mallard_proto::{Enumeration, Timestamp};
@@ -177,6 +177,8 @@ fn secrets_do_not_show_in_debug_output() {
     };
     let shown = format!("{card:?}");
     assert!(shown.contains("card") && !shown.contains("4242") && !shown.contains("123"), "{shown}");
-    let login = LoginRequest { email: "a@b".into(), password: "hunter2".into() };
+    let login = LoginRequest { email: "a@b".into(), password: "hunter2".into(), ..Default::default() };
     assert!(!format!("{login:?}").contains("hunter2"));
+    let change = ChangePasswordRequest { current_password: "hunter2".into(), new_password: "hunter2".into() };
+    assert!(!format!("{change:?}").contains("hunter2"));
 }

@@ -88,6 +88,21 @@ impl Caller {
         self.kind == CallerKind::System
     }
 
+    /// Refuses a call nobody vouches for: neither a user, nor a visitor whom the edge let in, nor a service. Work outside of any
+    /// call sends such.
+    ///
+    /// # Errors
+    /// `unauthenticated` (code `identity_required`).
+    pub fn require_identity(&self) -> Result<()> {
+        if self.kind != CallerKind::Anonymous || self.surface != Surface::Internal {
+            return Ok(());
+        }
+        Err(Error::unauthenticated(
+            "identity_required",
+            "a call must say for whom it is made: a user, a visitor of the shop, or a service",
+        ))
+    }
+
     /// Refuses everybody but the mall's own services.
     ///
     /// # Errors
@@ -153,8 +168,8 @@ pub fn with_current<R>(f: impl FnOnce(&Call) -> R) -> R {
 }
 
 /// Runs `f` with `call` as the context of the work in progress. A task spawned inside does not inherit it.
-pub async fn scope<F: Future>(call: Call, f: F) -> F::Output {
-    CURRENT.scope(Arc::new(call), f).await
+pub fn scope<F: Future>(call: Call, f: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(Arc::new(call), f)
 }
 
 #[cfg(test)]
@@ -175,6 +190,11 @@ mod tests {
         assert!(!Caller { surface: Surface::Admin, ..Caller::default() }.is_admin());
         assert_eq!(admin.require_system().unwrap_err().code, "internal_only");
         assert!(Caller::system("order").require_system().is_ok());
+        assert_eq!(Caller::default().require_identity().unwrap_err().code, "identity_required");
+        let visitor = Caller { surface: Surface::Store, ..Caller::default() };
+        assert!(
+            [visitor, user.clone(), Caller::system("order")].iter().all(|caller| caller.require_identity().is_ok())
+        );
         assert!(!Caller { kind: CallerKind::Anonymous, ..admin }.is_admin());
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use mallard_types::Result;
 use parking_lot::RwLock;
+use tokio::time::Instant;
 use tonic::service::Routes;
 
 use crate::chance::Chance;
@@ -14,6 +15,7 @@ use crate::config::{Config, Policy};
 use crate::fault::Fault;
 use crate::remote::{Discover, Remote, StaticEndpoints};
 use crate::served::Served;
+use crate::snapshot::Snapshot;
 
 /// Knows the way to every service. Cheap to clone.
 #[derive(Clone)]
@@ -53,24 +55,54 @@ impl Channels {
         self.mount(service, Callee::Local(served));
     }
 
-    /// Mounts a service of other processes by its endpoints (`http://host:port`), replacing what was there. Must be
+    /// Mounts a service of other processes by its endpoints, replacing what was there, with the policy the configuration
+    /// has for it. An endpoint is `http://host:port`, optionally with attributes: `#version=v2;zone=a;weight=3`. Must be
     /// called within a tokio runtime; connections are opened by the first calls.
     ///
     /// # Errors
-    /// `invalid` (`bad_endpoint`) when an endpoint is no URI; (`bad_header_value`) when the service's name or the
+    /// `invalid` (`bad_endpoint`) when an endpoint is no good; (`bad_header_value`) when the service's name or the
     /// cluster's secret cannot be sent in a header.
-    pub fn mount_remote(&self, service: &str, endpoints: Vec<String>, policy: Policy) -> Result<()> {
-        self.mount_discovered(service, &StaticEndpoints(endpoints), policy)
+    pub fn mount_remote(&self, service: &str, endpoints: Vec<String>) -> Result<()> {
+        self.mount_discovered(service, &StaticEndpoints(endpoints))
     }
 
-    /// Mounts a service of other processes by what discovery knows of it, replacing what was there.
+    /// As [`Channels::mount_remote`], with a policy of its own.
     ///
     /// # Errors
-    /// As [`Channels::mount_remote`], for the first list; later endpoints that are no URI are left out and logged.
-    pub fn mount_discovered(&self, service: &str, discover: &dyn Discover, policy: Policy) -> Result<()> {
-        let remote = Remote::new(service, &self.0.config.cluster_secret, discover, policy)?;
+    /// As [`Channels::mount_remote`].
+    pub fn mount_remote_with(&self, service: &str, endpoints: Vec<String>, policy: Policy) -> Result<()> {
+        self.mount_discovered_with(service, &StaticEndpoints(endpoints), policy)
+    }
+
+    /// Mounts a service of other processes by what discovery knows of it, replacing what was there, with the policy the
+    /// configuration has for it.
+    ///
+    /// # Errors
+    /// As [`Channels::mount_remote`], for the first list; later endpoints that are no good are left out and logged.
+    pub fn mount_discovered(&self, service: &str, discover: &dyn Discover) -> Result<()> {
+        self.mount_discovered_with(service, discover, self.0.config.policy(service))
+    }
+
+    /// As [`Channels::mount_discovered`], with a policy of its own.
+    ///
+    /// # Errors
+    /// As [`Channels::mount_discovered`].
+    pub fn mount_discovered_with(&self, service: &str, discover: &dyn Discover, policy: Policy) -> Result<()> {
+        let chance = Arc::clone(&self.0.common.chance);
+        let remote = Remote::new(service, &self.0.config.cluster_secret, discover, policy, chance)?;
         self.mount(service, Callee::Remote(Arc::new(remote)));
         Ok(())
+    }
+
+    /// Returns what this process knows of the services it calls.
+    pub fn snapshot(&self) -> Snapshot {
+        let now = Instant::now();
+        let routes: Vec<_> = self.0.routes.read().values().cloned().collect();
+        let mut snapshot = Snapshot::default();
+        for route in routes {
+            route.add_to(&mut snapshot, now);
+        }
+        snapshot
     }
 
     /// Takes a service away, as when its process dies; its channels stay and answer `service_not_running`.

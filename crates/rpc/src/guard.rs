@@ -1,14 +1,16 @@
 //! The guard around every handler and every attempt: a missed deadline and a panic become errors.
 
 use std::any::Any;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::pin;
-use std::task::Poll;
+use std::pin::Pin;
+use std::task::{Context, Poll};
 
 use futures_util::FutureExt;
+use futures_util::future::CatchUnwind;
 use mallard_types::Error;
-use tokio::time::{Instant, sleep_until};
+use pin_project_lite::pin_project;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 /// Why guarded work gave no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,23 +37,40 @@ pub(crate) fn deadline_exceeded() -> Error {
 }
 
 /// Runs `work` until it answers, panics or misses the deadline. The timer is made only once `work` has to wait.
-pub(crate) async fn guard<F: Future>(deadline: Option<Instant>, work: F) -> Result<F::Output, Broken> {
-    let mut work = pin!(AssertUnwindSafe(work).catch_unwind());
-    let mut timer = pin!(None);
-    poll_fn(|cx| {
-        if let Poll::Ready(outcome) = work.as_mut().poll(cx) {
+///
+/// Not an async function: that would hold `work` twice, and every call of every service is inside of two guards.
+pub(crate) fn guard<F: Future>(deadline: Option<Instant>, work: F) -> Guard<F> {
+    Guard { work: AssertUnwindSafe(work).catch_unwind(), deadline, timer: None }
+}
+
+pin_project! {
+    /// Work under guard.
+    pub(crate) struct Guard<F> {
+        #[pin]
+        work: CatchUnwind<AssertUnwindSafe<F>>,
+        deadline: Option<Instant>,
+        #[pin]
+        timer: Option<Sleep>,
+    }
+}
+
+impl<F: Future> Future for Guard<F> {
+    type Output = Result<F::Output, Broken>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let mut this = self.project();
+        if let Poll::Ready(outcome) = this.work.poll(cx) {
             return Poll::Ready(outcome.map_err(|panic| broken_by(&*panic)));
         }
-        let Some(deadline) = deadline else { return Poll::Pending };
-        if timer.is_none() {
-            timer.set(Some(sleep_until(deadline)));
+        let Some(deadline) = *this.deadline else { return Poll::Pending };
+        if this.timer.is_none() {
+            this.timer.set(Some(sleep_until(deadline)));
         }
-        match timer.as_mut().as_pin_mut() {
+        match this.timer.as_mut().as_pin_mut() {
             Some(timer) => timer.poll(cx).map(|()| Err(Broken::Deadline)),
             None => Poll::Pending,
         }
-    })
-    .await
+    }
 }
 
 /// Logs the text of a panic, once, where it is caught.

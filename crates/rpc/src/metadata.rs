@@ -24,19 +24,25 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("mallard-reque
 pub(crate) const ORIGIN: HeaderName = HeaderName::from_static("mallard-origin");
 /// Versions of services the request goes to: `service=version,…`.
 pub(crate) const VERSIONS: HeaderName = HeaderName::from_static("mallard-versions");
+/// Says in an answer that the callee did not give it: `last_good` or `empty`.
+pub(crate) const FALLBACK: HeaderName = HeaderName::from_static("mallard-fallback");
 /// The service the caller means, where one port serves several.
 pub(crate) const SERVICE: HeaderName = HeaderName::from_static("mallard-service");
 /// Proof that the caller belongs to the cluster.
 pub(crate) const CLUSTER: HeaderName = HeaderName::from_static("mallard-cluster");
 
-/// Longest request id accepted from a peer that is not trusted, in bytes.
-const FOREIGN_REQUEST_ID_BYTES_MAX: usize = 128;
+/// Nobody, between services: the caller of a call made outside of any request.
+const NOBODY: &str = "a;i;;;;;";
 /// Largest number of a `grpc-timeout`: eight digits.
 const TIMEOUT_NUMBER_MAX: u128 = 99_999_999;
 
-/// Writes identity, backdated time and request id; a default value writes nothing and removes what was there.
+/// Writes who asks, and what else there is to say; what there is not is removed.
 pub(crate) fn write_call(headers: &mut HeaderMap, call: &Call) {
-    put(headers, CALLER, (call.caller != Caller::default()).then(|| caller_text(&call.caller)));
+    if call.caller == Caller::default() {
+        headers.insert(CALLER, HeaderValue::from_static(NOBODY));
+    } else {
+        put(headers, CALLER, Some(caller_text(&call.caller)));
+    }
     put(headers, AT, call.at.map(|at| at.to_string()));
     put(headers, REQUEST_ID, (!call.request_id.is_empty()).then(|| token(&call.request_id)));
     put(headers, ORIGIN, call.origin.as_deref().map(|o| format!("{};{}", token(&o.address), token(&o.user_agent))));
@@ -88,24 +94,19 @@ pub(crate) fn read_timeout(headers: &HeaderMap) -> Option<Duration> {
     })
 }
 
-/// Reads the context a peer sent. Of a peer that is not trusted only the trace and a short request id are kept: its
-/// caller is anonymous and its time is the clock's. The deadline is left to [`read_timeout`].
+/// Reads the context a trusted peer sent. The deadline is left to [`read_timeout`].
 ///
 /// # Errors
-/// `invalid` (code `bad_call_metadata`) when a trusted peer sends what this version cannot read.
-pub(crate) fn read_call(headers: &HeaderMap, trusted: bool) -> Result<Call> {
+/// `unauthenticated` (`identity_missing`) when the call does not say who asks; `invalid` (`bad_call_metadata`) when this
+/// version cannot read it.
+pub(crate) fn read_call(headers: &HeaderMap) -> Result<Call> {
     let mut call = Call::default();
+    let caller = headers.get(CALLER).ok_or_else(identity_missing)?;
+    if caller.as_bytes() != NOBODY.as_bytes() {
+        call.caller = caller.to_str().ok().and_then(parse_caller).ok_or_else(|| unreadable(&CALLER))?;
+    }
     if let Some(text) = text(headers, &TRACEPARENT) {
         call.trace = Trace::parse(text).unwrap_or_default();
-    }
-    if !trusted {
-        if let Some(id) = text(headers, &REQUEST_ID).filter(|id| id.len() <= FOREIGN_REQUEST_ID_BYTES_MAX) {
-            call.request_id = parse_token(id).unwrap_or_default();
-        }
-        return Ok(call);
-    }
-    if let Some(value) = headers.get(CALLER) {
-        call.caller = value.to_str().ok().and_then(parse_caller).ok_or_else(|| unreadable(&CALLER))?;
     }
     if let Some(value) = headers.get(AT) {
         let at: Option<Micros> = value.to_str().ok().and_then(|text| text.parse().ok());
@@ -123,6 +124,23 @@ pub(crate) fn read_call(headers: &HeaderMap, trusted: bool) -> Result<Call> {
         call.versions = Some(Arc::new(versions));
     }
     Ok(call)
+}
+
+/// Returns the version of `service` that a call asks for.
+pub(crate) fn version(headers: &HeaderMap, service: &str) -> Option<String> {
+    let versions = parse_versions(text(headers, &VERSIONS)?)?;
+    versions.into_iter().find_map(|(of, version)| (of == service).then_some(version))
+}
+
+/// Returns the signed-in user, the session and the client's address of a call, as they stand in its headers; empty where
+/// there is none.
+pub(crate) fn identity(headers: &HeaderMap) -> (&str, &str, &str) {
+    let mut caller = text(headers, &CALLER).unwrap_or_default().split(';');
+    let is_user = caller.next() == Some("u");
+    let mut next = |skip| caller.nth(skip).filter(|_| is_user).unwrap_or_default();
+    let (user, session) = (next(1), next(0));
+    let address = text(headers, &ORIGIN).and_then(|origin| origin.split(';').next()).unwrap_or_default();
+    (user, session, address)
 }
 
 fn versions_text(versions: &[(String, String)]) -> String {
@@ -146,6 +164,11 @@ fn parse_origin(text: &str) -> Option<Origin> {
 /// Returns the text of a header, `None` when it is absent or not text.
 pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
+}
+
+fn identity_missing() -> Error {
+    let message = format!("the call does not say who asks; call through a channel, which writes the header {CALLER}");
+    Error::unauthenticated("identity_missing", message)
 }
 
 fn unreadable(name: &HeaderName) -> Error {
@@ -261,9 +284,7 @@ mod tests {
             let call = Call { caller, at, request_id, ..Call::default() };
             let mut headers = HeaderMap::new();
             write_call(&mut headers, &call);
-            prop_assert_eq!(read_call(&headers, true).unwrap(), call.clone());
-            let foreign = read_call(&headers, false).unwrap();
-            prop_assert_eq!((foreign.caller, foreign.at), (Caller::default(), None));
+            prop_assert_eq!(read_call(&headers).unwrap(), call);
         }
 
         #[test]
@@ -284,24 +305,47 @@ mod tests {
             for name in [TRACEPARENT, TIMEOUT, CALLER, AT, REQUEST_ID] {
                 headers.insert(name, value.clone());
             }
-            let _ = read_call(&headers, true);
+            let _ = read_call(&headers);
             let _ = read_timeout(&headers);
         }
     }
 
     #[test]
-    fn an_empty_call_writes_no_header() {
+    fn a_call_of_nobody_says_so_and_one_that_says_nothing_is_refused() {
         let mut headers = HeaderMap::new();
+        assert_eq!(read_call(&headers).unwrap_err().code, "identity_missing");
         write_call(&mut headers, &Call::default());
-        assert!(headers.is_empty());
+        assert_eq!(headers.keys().collect::<Vec<_>>(), [&CALLER]);
+        assert_eq!(headers[CALLER], caller_text(&Caller::default()));
+        assert_eq!(read_call(&headers).unwrap(), Call::default());
     }
 
     #[test]
     fn a_header_the_handler_copied_is_replaced_or_removed() {
         let mut headers = HeaderMap::new();
-        write_call(&mut headers, &Call::system("order"));
+        write_call(&mut headers, &Call { at: Some(1), ..Call::system("order") });
         write_call(&mut headers, &Call::default());
-        assert!(headers.is_empty());
+        assert_eq!(read_call(&headers).unwrap(), Call::default());
+    }
+
+    #[test]
+    fn what_a_call_is_routed_by_is_read_from_its_headers() {
+        let user =
+            Caller { kind: CallerKind::User, user_id: "usr_1".into(), session_id: "ses_1".into(), ..Caller::default() };
+        let call = Call {
+            caller: user,
+            origin: Some(Arc::new(Origin { address: "2001:db8::1".into(), user_agent: "x;y".into() })),
+            versions: Some(Arc::new(vec![("cart".into(), "v2".into()), ("order".into(), "v3".into())])),
+            ..Call::default()
+        };
+        let mut headers = HeaderMap::new();
+        assert_eq!(identity(&headers), ("", "", ""));
+        write_call(&mut headers, &call);
+        assert_eq!(identity(&headers), ("usr_1", "ses_1", "2001:db8::1"));
+        assert_eq!(version(&headers, "order").as_deref(), Some("v3"));
+        assert_eq!(version(&headers, "catalog"), None);
+        write_call(&mut headers, &Call::system("order"));
+        assert_eq!(identity(&headers), ("", "", ""), "a service is no user");
     }
 
     #[test]
@@ -309,7 +353,7 @@ mod tests {
         for bad in ["", "u", "x;i;;;;;", "u;i;;;;;;extra", "u;i;~*;;;;"] {
             let mut headers = HeaderMap::new();
             headers.insert(CALLER, HeaderValue::from_static(bad));
-            assert_eq!(read_call(&headers, true).unwrap_err().code, "bad_call_metadata", "{bad}");
+            assert_eq!(read_call(&headers).unwrap_err().code, "bad_call_metadata", "{bad}");
         }
     }
 }

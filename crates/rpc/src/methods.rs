@@ -1,6 +1,6 @@
 //! What is known of each method: its name in metrics, whether it may be tried again, its counters.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -10,6 +10,7 @@ use parking_lot::RwLock;
 use tonic::Code;
 
 use crate::error::code_name;
+use crate::policy::gate::Gate;
 
 /// Methods counted by name; paths come from the network, so the table is bounded. Further ones are counted as `other`.
 const METHODS_MAX: usize = 1_024;
@@ -17,13 +18,25 @@ const METHODS_MAX: usize = 1_024;
 const CODES: usize = 17;
 
 static IDEMPOTENT: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
+static SAFE: RwLock<BTreeSet<&'static str>> = RwLock::new(BTreeSet::new());
 /// Counts registrations, so that a method looked at before one looks again.
 static REGISTRATIONS: AtomicU64 = AtomicU64::new(1);
 
 /// Registers unary methods that may run twice, by path: `/mallard.order.v1.OrderService/GetOrder`. Only these are ever
 /// tried again. Registering twice does nothing.
 pub fn register_idempotent(methods: &'static [&'static str]) {
-    let mut known = IDEMPOTENT.write();
+    register(&IDEMPOTENT, methods);
+}
+
+/// Registers unary methods without side effects, by path. They may also run twice at once (hedge) or not at all
+/// (fallback), where their policy says so. Registering twice does nothing.
+pub fn register_safe(methods: &'static [&'static str]) {
+    register(&IDEMPOTENT, methods);
+    register(&SAFE, methods);
+}
+
+fn register(known: &RwLock<BTreeSet<&'static str>>, methods: &'static [&'static str]) {
+    let mut known = known.write();
     let before = known.len();
     known.extend(methods);
     if known.len() != before {
@@ -45,13 +58,25 @@ pub(crate) enum Side {
 pub(crate) struct Methods {
     service: Arc<str>,
     side: Side,
+    /// Policies by name of the method.
+    gates: BTreeMap<Box<str>, Arc<Gate>>,
     table: RwLock<HashMap<Box<str>, Arc<Method>>>,
     other: OnceLock<Arc<Method>>,
 }
 
 impl Methods {
     pub(crate) fn new(service: Arc<str>, side: Side) -> Self {
-        Methods { service, side, table: RwLock::default(), other: OnceLock::new() }
+        Methods { service, side, gates: BTreeMap::new(), table: RwLock::default(), other: OnceLock::new() }
+    }
+
+    /// As [`Methods::new`], of the caller, with the policies of some methods.
+    pub(crate) fn with_gates(service: Arc<str>, gates: BTreeMap<Box<str>, Arc<Gate>>) -> Self {
+        Methods { gates, ..Methods::new(service, Side::Caller) }
+    }
+
+    /// Returns the methods with policies.
+    pub(crate) fn gates(&self) -> impl Iterator<Item = &Gate> {
+        self.gates.values().map(|gate| &**gate)
     }
 
     /// Returns what is known of the method at `path`, remembering it if there is room.
@@ -66,7 +91,8 @@ impl Methods {
         if table.len() >= METHODS_MAX {
             return self.other();
         }
-        let method = Arc::new(Method::new(&self.service, path, self.side));
+        let gate = self.gates.get(method_name(path)).cloned();
+        let method = Arc::new(Method::new(&self.service, path, self.side, gate));
         table.insert(path.into(), Arc::clone(&method));
         method
     }
@@ -78,7 +104,7 @@ impl Methods {
 
     /// Returns the method that paths of no method are counted as.
     pub(crate) fn other(&self) -> Arc<Method> {
-        Arc::clone(self.other.get_or_init(|| Arc::new(Method::new(&self.service, "other", self.side))))
+        Arc::clone(self.other.get_or_init(|| Arc::new(Method::new(&self.service, "other", self.side, None))))
     }
 }
 
@@ -87,8 +113,10 @@ pub(crate) struct Method {
     path: Box<str>,
     service: Arc<str>,
     side: Side,
+    gate: Option<Arc<Gate>>,
     idempotent: AtomicBool,
-    /// Value of [`REGISTRATIONS`] when `idempotent` was looked up; 0 means never.
+    safe: AtomicBool,
+    /// Value of [`REGISTRATIONS`] when the two were looked up; 0 means never.
     looked_up: AtomicU64,
     // Handles are made at first use and kept: looking them up costs more than the call they count.
     seconds: OnceLock<Histogram>,
@@ -96,12 +124,14 @@ pub(crate) struct Method {
 }
 
 impl Method {
-    fn new(service: &Arc<str>, path: &str, side: Side) -> Self {
+    fn new(service: &Arc<str>, path: &str, side: Side, gate: Option<Arc<Gate>>) -> Self {
         Method {
             path: path.into(),
             service: Arc::clone(service),
             side,
+            gate,
             idempotent: AtomicBool::new(false),
+            safe: AtomicBool::new(false),
             looked_up: AtomicU64::new(0),
             seconds: OnceLock::new(),
             codes: [const { OnceLock::new() }; CODES],
@@ -113,14 +143,30 @@ impl Method {
         method_name(&self.path)
     }
 
+    /// Returns the policies of the method, if it has any.
+    pub(crate) fn gate(&self) -> Option<&Gate> {
+        self.gate.as_deref()
+    }
+
     /// Tells whether the method may run twice.
     pub(crate) fn is_idempotent(&self) -> bool {
+        self.look_up();
+        self.idempotent.load(Ordering::Relaxed)
+    }
+
+    /// Tells whether the method has no side effects.
+    pub(crate) fn is_safe(&self) -> bool {
+        self.look_up();
+        self.safe.load(Ordering::Relaxed)
+    }
+
+    fn look_up(&self) {
         let registrations = REGISTRATIONS.load(Ordering::Acquire);
         if self.looked_up.load(Ordering::Acquire) != registrations {
             self.idempotent.store(IDEMPOTENT.read().contains(&*self.path), Ordering::Relaxed);
+            self.safe.store(SAFE.read().contains(&*self.path), Ordering::Relaxed);
             self.looked_up.store(registrations, Ordering::Release);
         }
-        self.idempotent.load(Ordering::Relaxed)
     }
 
     /// Counts one call.
@@ -135,6 +181,9 @@ impl Method {
     pub(crate) fn count_retry(&self) {
         let (service, method) = self.labels();
         counter!("mallard_rpc_retries_total", "service" => service, "method" => method).increment(1);
+        if let Some(gate) = self.gate() {
+            gate.count_retry();
+        }
     }
 
     fn labels(&self) -> (String, String) {
@@ -186,6 +235,9 @@ mod tests {
         register_idempotent(&["/mallard.order.v1.OrderService/MetBeforeRegistration"]);
         assert!(methods.get(path).is_idempotent());
         assert_eq!(methods.get(path).name(), "MetBeforeRegistration");
+        assert!(!methods.get(path).is_safe());
+        register_safe(&["/mallard.order.v1.OrderService/MetBeforeRegistration"]);
+        assert!(methods.get(path).is_safe());
     }
 
     #[test]

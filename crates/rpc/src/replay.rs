@@ -41,9 +41,53 @@ impl Replay {
         Request::from_parts(self.head, body)
     }
 
-    fn body(&self) -> Body {
-        Body::new(Rest { read: Some(self.body.clone()), trailers: None, error: None, rest: Body::empty() })
+    /// Returns the headers.
+    pub(crate) fn headers(&self) -> &HeaderMap {
+        &self.head.headers
     }
+
+    /// Returns the whole body.
+    pub(crate) fn bytes(&self) -> &Bytes {
+        &self.body
+    }
+
+    fn body(&self) -> Body {
+        whole(self.body.clone(), None)
+    }
+}
+
+/// Makes a body of what was read.
+pub(crate) fn whole(read: Bytes, trailers: Option<HeaderMap>) -> Body {
+    Body::new(Rest { read: Some(read), trailers, error: None, rest: Body::empty() })
+}
+
+/// What came of reading a body to its end.
+pub(crate) enum Collected {
+    /// All of it, with the trailers.
+    Whole(Bytes, Option<HeaderMap>),
+    /// More than wanted: an equal body.
+    TooLarge(Body),
+    /// It broke.
+    Failed(Status),
+}
+
+/// Reads a body to its end, waiting for it, as long as it has no more than `bytes_max`.
+pub(crate) async fn collect(mut body: Body, bytes_max: usize) -> Collected {
+    let mut read = Bytes::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let frame = match frame {
+            Ok(frame) => frame,
+            Err(status) => return Collected::Failed(status),
+        };
+        match frame.into_data() {
+            Ok(data) => read = joined(read, data),
+            Err(frame) => return Collected::Whole(read, frame.into_trailers().ok()),
+        }
+        if read.len() > bytes_max {
+            return Collected::TooLarge(Body::new(Rest { read: Some(read), trailers: None, error: None, rest: body }));
+        }
+    }
+    Collected::Whole(read, None)
 }
 
 /// Reads a body that is ready at once; gives back an equal one when it is not, is too large, fails or has trailers.

@@ -16,8 +16,10 @@ use crate::chance::Chance;
 use crate::error::status;
 use crate::guard::{deadline_exceeded, guard};
 use crate::metadata::{read_call, read_timeout};
+use crate::meter::{Meter, is_failure};
 use crate::methods::{Methods, Side, method_name};
-use crate::retry::head_code;
+use crate::policy::retry::head_code;
+use crate::snapshot::EndpointState;
 
 /// Deadline of a request that came without one, as only foreign clients send.
 const DEADLINE_UNASKED: Duration = Duration::from_secs(60);
@@ -33,23 +35,30 @@ struct Shared {
     service: Arc<str>,
     methods: Methods,
     chance: Arc<Chance>,
+    meter: Meter,
 }
 
 impl Served {
     pub(crate) fn new(service: &str, routes: Routes, chance: Arc<Chance>) -> Self {
         let service: Arc<str> = service.into();
+        let meter = Meter::new(Instant::now());
         let methods = Methods::new(Arc::clone(&service), Side::Callee);
         // Without prepare() axum's router clones its whole table for each call.
-        Served { routes: routes.prepare(), shared: Arc::new(Shared { service, methods, chance }) }
+        Served { routes: routes.prepare(), shared: Arc::new(Shared { service, methods, chance, meter }) }
     }
 
-    /// Answers one request; `trusted` tells whether the peer may say who the caller is.
-    pub(crate) async fn handle(self, mut request: Request<Body>, trusted: bool) -> Response<Body> {
+    /// Returns what is known of the calls.
+    pub(crate) fn state(&self, now: Instant) -> EndpointState {
+        self.shared.meter.state(&self.shared.service, now)
+    }
+
+    /// Answers one request of a trusted peer.
+    pub(crate) async fn handle(self, mut request: Request<Body>) -> Response<Body> {
         let started = Instant::now();
         // Extensions of the caller's process would reach the handler only where it is near: they never travel.
         request.extensions_mut().clear();
-        // Metadata: an unreadable one is refused before anything runs.
-        let mut call = match read_call(request.headers(), trusted) {
+        // Metadata: a call that does not say who asks, or not so that it can be read, is refused before anything runs.
+        let mut call = match read_call(request.headers()) {
             Ok(call) => call,
             Err(error) => return status(error).into_http(),
         };
@@ -64,6 +73,7 @@ impl Served {
         // Metrics: outside the guard, so that deadlines and panics are counted.
         let shared = Arc::clone(&self.shared);
         let known = shared.methods.find(request.uri().path());
+        let under_way = shared.meter.begin();
         let new_path = known.is_none().then(|| request.uri().path().to_owned());
         let response = self.guarded(request, call).await;
         let code = head_code(response.headers()).unwrap_or(Code::Ok);
@@ -73,7 +83,10 @@ impl Served {
             (None, Some(path)) if code != Code::Unimplemented => shared.methods.get(&path),
             (None, _) => shared.methods.other(),
         };
-        method.count(code, started.elapsed());
+        let now = Instant::now();
+        let took = now.saturating_duration_since(started);
+        method.count(code, took);
+        under_way.end(now, took, is_failure(code));
         response
     }
 
@@ -92,5 +105,25 @@ impl Served {
             Ok(Err(never)) => match never {},
             Err(broken) => status(broken.error()).into_http(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::error;
+    use crate::metadata::write_call;
+
+    #[tokio::test]
+    async fn a_call_without_identity_is_refused_in_process_as_well() {
+        let served = Served::new("probe", Routes::default(), Arc::new(Chance::new(Some(1))));
+        let request = || Request::builder().uri("/mallard.probe.v1.ProbeService/Get").body(Body::empty()).unwrap();
+        let answer = served.clone().handle(request()).await;
+        let refused = error(tonic::Status::from_header_map(answer.headers()).unwrap());
+        assert_eq!((refused.kind, &*refused.code), (mallard_types::Kind::Unauthenticated, "identity_missing"));
+        let mut request = request();
+        write_call(request.headers_mut(), &Call::default());
+        let answer = served.handle(request).await;
+        assert_eq!(head_code(answer.headers()), Some(Code::Unimplemented), "an anonymous one is looked at");
     }
 }

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures_util::Stream;
 use http::{Request, Response};
+use mallard_types::Error;
 use serde::Deserialize;
 use subtle::ConstantTimeEq;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -41,7 +42,7 @@ const STREAMS_MAX: u32 = 1_024;
 #[serde(default, deny_unknown_fields)]
 pub struct ServerConfig {
     /// Secret the processes of one cluster share. A peer that sends it is believed who the caller is. Without a
-    /// secret peers on loopback are believed. Everybody else calls anonymously, at the present time.
+    /// secret peers on loopback are believed. Everybody else is refused.
     pub cluster_secret: String,
     /// Longest wait for requests under way when the server stops, in milliseconds.
     pub drain_max_ms: u64,
@@ -154,7 +155,9 @@ impl Port {
         if path.starts_with(health::PREFIX) {
             return shared.health.handle(request).await;
         }
-        let trusted = shared.trusts(&request);
+        if !shared.trusts(&request) {
+            return status(shared.not_trusted()).into_http();
+        }
         let named = text(request.headers(), &SERVICE);
         let service = named.unwrap_or_else(|| package_service(path.trim_start_matches('/')));
         let Some(served) = shared.services.get(service).cloned() else {
@@ -165,11 +168,20 @@ impl Port {
             };
         };
         request.headers_mut().remove(CLUSTER);
-        served.handle(request, trusted).await
+        served.handle(request).await
     }
 }
 
 impl Shared {
+    fn not_trusted(&self) -> Error {
+        let why = match self.cluster_secret.is_empty() {
+            true => "this process has no cluster secret and trusts its own machine only",
+            false => "the caller's process does not know the cluster secret of this one",
+        };
+        let message = format!("{why}: start both with the same --cluster-secret (MALLARD_CLUSTER_SECRET)");
+        Error::unauthenticated("peer_not_trusted", message)
+    }
+
     /// Tells whether the peer may say who the caller is.
     fn trusts(&self, request: &Request<Body>) -> bool {
         if self.cluster_secret.is_empty() {

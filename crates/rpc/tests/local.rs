@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use mallard_rpc::{
-    Call, Caller, CallerKind, Origin, Channels, Client, Config, Fault, FaultAction, Surface, Trace, current, error, scope,
-    status,
+    Call, Caller, CallerKind, Channels, Client, Config, Fault, FaultAction, Origin, Surface, Trace, current, error,
+    scope, status,
 };
 use mallard_types::{Error, Kind};
 use parking_lot::Mutex;

@@ -22,6 +22,8 @@ use turmoil::{Builder, Sim};
 use support::{GET, ProbeClient, echo, note};
 
 const PORT: u16 = 9_000;
+/// Simulated hosts are not on loopback, so they need one.
+const SECRET: &str = "open sesame";
 const MS: Duration = Duration::from_millis(1);
 /// Seeds of the default run; set SEED to repeat one.
 const SEEDS: u64 = 50;
@@ -64,7 +66,7 @@ async fn server() -> turmoil::Result {
         let accepted = listener.accept().await.map(|(stream, _): (_, SocketAddr)| Connection(stream));
         Some((accepted, listener))
     });
-    let config = ServerConfig::default();
+    let config = ServerConfig { cluster_secret: SECRET.into(), ..ServerConfig::default() };
     serve_incoming(incoming, vec![("probe", echo())], config, std::future::pending()).await?;
     Ok(())
 }
@@ -78,9 +80,9 @@ fn client(hosts: &[&str], seed: u64) -> ProbeClient {
         }))
     };
     let policy = Policy { connect: Some(Arc::new(connect)), ..Policy::default() };
-    let channels = Channels::new(Config { seed: Some(seed), ..Config::default() });
+    let channels = Channels::new(Config { seed: Some(seed), cluster_secret: SECRET.into(), ..Config::default() });
     let endpoints = hosts.iter().map(|host| format!("http://{host}:{PORT}")).collect();
-    channels.mount_remote("probe", endpoints, policy).expect("the endpoints are good");
+    channels.mount_remote_with("probe", endpoints, policy).expect("the endpoints are good");
     channels.client()
 }
 

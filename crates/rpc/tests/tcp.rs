@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use mallard_rpc::{
-    Call, Caller, Channels, Client, Config, Discover, Policy, ServerConfig, current, error, scope, serve, status,
+    Call, Caller, Channels, Client, Config, Discover, ServerConfig, current, error, scope, serve, status,
 };
 use mallard_types::{Error, Kind};
 use tokio::net::TcpListener;
@@ -57,7 +57,7 @@ impl Process {
 
 fn remote(service: &str, endpoints: Vec<String>) -> Channels {
     let channels = Channels::default();
-    channels.mount_remote(service, endpoints, Policy::default()).unwrap();
+    channels.mount_remote(service, endpoints).unwrap();
     channels
 }
 
@@ -106,22 +106,48 @@ async fn context_answers_and_errors_are_the_same_as_near_by() {
 }
 
 #[tokio::test]
-async fn a_peer_is_believed_on_loopback_or_with_the_secret_and_else_is_anonymous() {
+async fn a_peer_is_believed_on_loopback_or_with_the_secret_and_else_is_refused() {
     let cases = [
-        // Secret of the server, secret of the client, what the handler sees.
-        ("", "", ("replay", 42)),
-        ("open sesame", "open sesame", ("replay", 42)),
-        ("open sesame", "open says me", ("", -1)),
-        ("open sesame", "", ("", -1)),
+        // Secret of the server, secret of the client, what the caller gets.
+        ("", "", Ok(("replay".to_owned(), 42))),
+        ("", "open sesame", Ok(("replay".to_owned(), 42))),
+        ("open sesame", "open sesame", Ok(("replay".to_owned(), 42))),
+        ("open sesame", "open says me", Err("peer_not_trusted".to_owned())),
+        ("open sesame", "", Err("peer_not_trusted".to_owned())),
     ];
     for (expected, sent, seen) in cases {
         let config = ServerConfig { cluster_secret: expected.into(), ..ServerConfig::default() };
         let process = Process::start_on("127.0.0.1:0", vec![("probe", who())], config).await;
         let channels = Channels::new(Config { cluster_secret: sent.into(), ..Config::default() });
-        channels.mount_remote("probe", vec![process.endpoint()], Policy::default()).unwrap();
-        let answer = scope(replay(), channels.client::<ProbeClient>().get(note(""))).await.unwrap();
-        assert_eq!((answer.text.as_str(), answer.number), seen, "{expected:?} {sent:?}");
+        channels.mount_remote("probe", vec![process.endpoint()]).unwrap();
+        let answer = scope(replay(), channels.client::<ProbeClient>().get(note(""))).await;
+        let got = answer.map(|note| (note.text, note.number)).map_err(|status| {
+            let refused = error(status);
+            assert_eq!(refused.kind, Kind::Unauthenticated);
+            assert!(refused.message.contains("--cluster-secret") && refused.message.contains("MALLARD_CLUSTER_SECRET"));
+            refused.code.into_owned()
+        });
+        assert_eq!(got, seen, "{expected:?} {sent:?}");
     }
+}
+
+#[tokio::test]
+async fn a_call_without_identity_is_refused_even_of_a_trusted_peer() {
+    let process = Process::start(vec![("probe", who())]).await;
+    let endpoint = tonic::transport::Endpoint::from_shared(process.endpoint()).unwrap();
+    let mut grpc = tonic::client::Grpc::new(endpoint.connect().await.unwrap());
+    let path = || http::uri::PathAndQuery::from_static(support::GET);
+    let codec = || tonic_prost::ProstCodec::<Note, Note>::default();
+    let mut call = async |request: Request<Note>| {
+        grpc.ready().await.unwrap();
+        grpc.unary(request, path(), codec()).await.map(tonic::Response::into_inner).map_err(error)
+    };
+    let refused = call(Request::new(note(""))).await.unwrap_err();
+    assert_eq!((refused.kind, &*refused.code), (Kind::Unauthenticated, "identity_missing"));
+    let mut request = Request::new(note(""));
+    request.metadata_mut().insert("mallard-caller", "a;s;;;;;".parse().unwrap());
+    let answer = call(request).await.unwrap();
+    assert_eq!(answer, Note { text: String::new(), number: -1 }, "nobody is a legitimate caller");
 }
 
 #[tokio::test]
@@ -134,7 +160,7 @@ async fn the_clusters_secret_does_not_reach_the_handler() {
     let process = Process::start_on("127.0.0.1:0", vec![("probe", routes(handler))], config.clone()).await;
     let secret = config.cluster_secret.clone();
     let channels = Channels::new(Config { cluster_secret: secret, ..Config::default() });
-    channels.mount_remote("probe", vec![process.endpoint()], Policy::default()).unwrap();
+    channels.mount_remote("probe", vec![process.endpoint()]).unwrap();
     channels.client::<ProbeClient>().get(note("")).await.unwrap();
     assert!(!format!("{config:?}").contains("sesame"));
 }
@@ -332,7 +358,7 @@ async fn endpoints_come_and_go_with_discovery() {
     let (one, two) = (Process::start(named("one")).await, Process::start(named("two")).await);
     let registry = Registry(watch::channel(Vec::new()).0);
     let channels = Channels::default();
-    channels.mount_discovered("probe", &registry, Policy::default()).unwrap();
+    channels.mount_discovered("probe", &registry).unwrap();
     let mut client: ProbeClient = channels.client();
     assert_eq!(error(client.change(note("")).await.unwrap_err()).code, "no_endpoint");
 
@@ -350,7 +376,7 @@ async fn endpoints_come_and_go_with_discovery() {
 
 #[test]
 fn an_endpoint_that_is_no_uri_is_refused() {
-    let refused = Channels::default().mount_remote("probe", vec!["not a uri".into()], Policy::default());
+    let refused = Channels::default().mount_remote("probe", vec!["not a uri".into()]);
     assert_eq!(refused.unwrap_err().code, "bad_endpoint");
 }
 
@@ -390,5 +416,13 @@ mod health {
             assert_eq!(check(&channel, name).await.unwrap(), 1, "{name}");
         }
         assert_eq!(check(&channel, "order").await.unwrap_err().code(), Code::NotFound);
+    }
+
+    #[tokio::test]
+    async fn health_is_answered_whoever_asks() {
+        let config = ServerConfig { cluster_secret: "open sesame".into(), ..ServerConfig::default() };
+        let process = Process::start_on("127.0.0.1:0", vec![("probe", echo())], config).await;
+        let endpoint = tonic::transport::Endpoint::from_shared(process.endpoint()).unwrap();
+        assert_eq!(check(&endpoint.connect().await.unwrap(), "probe").await.unwrap(), 1);
     }
 }

@@ -7,12 +7,12 @@ use mallard_bus::Outbox;
 use mallard_db::{Db, Migration};
 use mallard_flow::Engine;
 use mallard_proto::common::v1::Check;
-use mallard_rpc::{Channels, Client, ServiceChannel};
+use mallard_rpc::{Channels, Client, ServiceChannel, Snapshot};
 use mallard_types::{Micros, id};
 use serde::de::DeserializeOwned;
 
 use crate::mall::Storage;
-use crate::{Chance, Clock, Config, Shutdown};
+use crate::{Chance, Clock, Config, Health, Shutdown};
 
 /// Everything a service gets from outside. Cheap to clone.
 #[derive(Clone)]
@@ -31,8 +31,10 @@ pub(crate) struct Inner {
     pub chance: Chance,
     pub config: Config,
     pub shutdown: Shutdown,
+    pub health: Health,
     pub switches: Arc<BTreeSet<String>>,
     pub services: Arc<Vec<&'static str>>,
+    pub process: Arc<str>,
 }
 
 impl Context {
@@ -105,6 +107,20 @@ impl Context {
         engine.clone()
     }
 
+    /// Returns what this process knows of the services it calls.
+    pub(crate) fn snapshot(&self) -> Snapshot {
+        self.inner.channels.snapshot()
+    }
+
+    /// Names the process by the services it runs.
+    pub(crate) fn process(&self) -> &str {
+        &self.inner.process
+    }
+
+    pub(crate) fn try_flows(&self) -> Option<Engine> {
+        self.inner.engine.clone()
+    }
+
     /// Returns the time of the present call: the clock's, or the past time a system caller works at (replay).
     pub fn now(&self) -> Micros {
         mallard_rpc::with_current(|call| call.at).unwrap_or_else(|| self.inner.clock.now())
@@ -141,6 +157,11 @@ impl Context {
     /// Returns the signal that ends background work.
     pub fn shutdown(&self) -> Shutdown {
         self.inner.shutdown.clone()
+    }
+
+    /// Returns what of this process is down although it still answers.
+    pub fn health(&self) -> Health {
+        self.inner.health.clone()
     }
 
     /// Checks the books of the service's events: nothing left behind, nothing parked, nothing applied twice.

@@ -7,17 +7,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use axum::serve::ListenerExt;
 use mallard_bus::Bus;
 use mallard_db::{Db, DbConfig, MemoryDisk, Migration};
 use mallard_flow::Engine;
-use mallard_rpc::{Channels, Client, Fault, Policy, ServerConfig, ServiceChannel};
+use mallard_proto::platform::v1::platform_service_server::PlatformServiceServer;
+use mallard_rpc::{Channels, Client, Fault, ServerConfig, ServiceChannel};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
-use tracing::{info, warn};
+use tonic::service::interceptor::InterceptedService;
+use tracing::{error, info, warn};
 
 use crate::context::Inner;
-use crate::{Chance, Clock, Config, Context, ServiceSpec, Shutdown, ops};
+use crate::platform::Platform;
+use crate::{Chance, Clock, Config, Context, Health, HttpConfig, ServiceSpec, Shutdown, Task, http, ops};
 
 /// How long a stop waits for requests in flight.
 const DRAIN_LIMIT: Duration = Duration::from_secs(30);
@@ -107,6 +109,7 @@ pub struct Mall {
     channels: Channels,
     contexts: BTreeMap<&'static str, Context>,
     shutdown: Shutdown,
+    health: Health,
     tasks: JoinSet<()>,
     http_addr: Option<SocketAddr>,
     rpc_addr: Option<SocketAddr>,
@@ -120,6 +123,8 @@ impl Mall {
     pub async fn start(settings: Settings) -> anyhow::Result<Mall> {
         let chosen = choose(&settings)?;
         mallard_proto::register();
+        let http_config: HttpConfig = settings.config.section("http")?;
+        http_config.check()?;
         let rpc: mallard_rpc::Config = settings.config.section("rpc")?;
         let channels = Channels::new(mallard_rpc::Config {
             cluster_secret: settings.cluster_secret.clone(),
@@ -131,22 +136,24 @@ impl Mall {
         }
         for (service, endpoints) in &settings.remotes {
             if !chosen.iter().any(|spec| spec.name == service) {
-                channels.mount_remote(service, endpoints.clone(), Policy::default())?;
+                channels.mount_remote(service, endpoints.clone())?;
             }
         }
         let shutdown = Shutdown::new();
         let switches = Arc::new(settings.switches.clone());
         let bus = new_bus(&settings, &channels, &switches);
         let services = Arc::new(settings.known.iter().map(|spec| spec.name).collect::<Vec<_>>());
+        let process: Arc<str> = chosen.iter().map(|spec| spec.name).collect::<Vec<_>>().join(",").into();
         let mut mall = Mall {
             channels: channels.clone(),
             contexts: BTreeMap::new(),
             shutdown: shutdown.clone(),
+            health: Health::default(),
             tasks: JoinSet::new(),
             http_addr: None,
             rpc_addr: None,
         };
-        let mut http = None;
+        let mut site = None;
         let mut front = None;
         let mut rpc_routes = Vec::new();
         for spec in &chosen {
@@ -164,31 +171,40 @@ impl Mall {
                 chance: settings.chance.clone(),
                 config: settings.config.clone(),
                 shutdown: shutdown.clone(),
+                health: mall.health.clone(),
                 switches: switches.clone(),
                 services: services.clone(),
+                process: process.clone(),
             });
             let parts =
                 (spec.start)(context.clone()).await.with_context(|| format!("service {} does not start", spec.name))?;
             let intake = bus.intake(spec.name, db.clone(), parts.subscriptions)?;
-            let routes = parts.routes.add_service(intake);
+            let intake = InterceptedService::new(intake, for_the_mall);
+            let platform = PlatformServiceServer::new(Platform::new(context.clone()));
+            let routes = parts.routes.add_service(intake).add_service(platform);
             channels.mount_local(spec.name, routes.clone());
             rpc_routes.push((spec.name, routes));
             for task in parts.tasks {
-                mall.tasks.spawn(task);
+                mall.supervise(spec.name, task);
             }
             if let Some(db) = db {
-                let (bus, stop) = (bus.clone(), wait(&shutdown));
-                mall.tasks.spawn(async move { bus.relay(db, stop).await });
+                let (bus, stop) = (bus.clone(), shutdown.clone());
+                let relay = move || bus.relay(db.clone(), wait(&stop));
+                mall.supervise(spec.name, Task::restarting("relay", relay));
             }
             if let (true, Some(engine)) = (parts.flows, engine) {
-                let stop = wait(&shutdown);
-                mall.tasks.spawn(async move { engine.run(stop).await });
+                let stop = shutdown.clone();
+                let timers = move || {
+                    let (engine, stop) = (engine.clone(), wait(&stop));
+                    async move { engine.run(stop).await }
+                };
+                mall.supervise(spec.name, Task::restarting("flows", timers));
             }
             if let Some(router) = parts.http {
-                if http.is_some() {
+                if site.is_some() {
                     bail!("service {} brings a second HTTP application; one process has one", spec.name);
                 }
-                http = Some(router);
+                site = Some(router);
             }
             if let Some(pages) = parts.front {
                 if front.is_some() {
@@ -204,43 +220,44 @@ impl Mall {
             mall.rpc_addr = Some(listener.local_addr()?);
             let stop = wait(&shutdown);
             let config = ServerConfig { cluster_secret: settings.cluster_secret.clone(), ..ServerConfig::default() };
-            mall.tasks.spawn(async move {
+            let server = async move {
                 if let Err(error) = mallard_rpc::serve(listener, rpc_routes, config, stop).await {
-                    warn!(%error, "rpc server ended");
+                    error!(%error, "rpc server ended");
                 }
-            });
+            };
+            mall.supervise("rpc", Task::once("server", server));
         }
         if let Some(address) = settings.listen {
-            let mut router = http.unwrap_or_else(|| ops::router(shutdown.clone()));
+            let mut router = site.unwrap_or_else(|| ops::router(shutdown.clone(), mall.health.clone()));
             if let Some(pages) = settings.pages {
                 router = router.merge(pages);
             }
             if let Some(front) = front {
                 router = front(router);
             }
-            mall.serve_http(address, router).await?;
+            mall.serve_http(address, router, http_config).await?;
         }
         Ok(mall)
     }
 
-    async fn serve_http(&mut self, address: SocketAddr, router: axum::Router) -> anyhow::Result<()> {
+    async fn serve_http(
+        &mut self,
+        address: SocketAddr,
+        router: axum::Router,
+        config: HttpConfig,
+    ) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("cannot listen on {address}; choose another address with --listen HOST:PORT"))?;
         self.http_addr = Some(listener.local_addr()?);
-        let listener = listener.tap_io(|stream| {
-            // A socket that refuses the option still works, only slower.
-            let _ = stream.set_nodelay(true);
-        });
-        let stop = wait(&self.shutdown);
-        // Who has no name is told apart by address.
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
-        self.tasks.spawn(async move {
-            if let Err(error) = axum::serve(listener, service).with_graceful_shutdown(stop).await {
-                warn!(%error, "http server ended");
-            }
-        });
+        let server = http::serve(listener, router, config, self.shutdown.clone());
+        self.supervise("http", Task::once("server", server));
         Ok(())
+    }
+
+    /// Runs background work and notices when it ends before the mall does.
+    fn supervise(&mut self, service: &str, task: Task) {
+        self.tasks.spawn(task.of(service).supervise(self.health.clone(), self.shutdown.clone()));
     }
 
     /// Returns the address of the HTTP surface.
@@ -278,6 +295,11 @@ impl Mall {
         self.contexts.values().filter_map(Context::try_db).map(|db| db.statements()).sum()
     }
 
+    /// Returns what of this process is down although it still answers.
+    pub fn health(&self) -> Health {
+        self.health.clone()
+    }
+
     /// Returns the signal that ends this mall.
     pub fn shutdown(&self) -> Shutdown {
         self.shutdown.clone()
@@ -295,7 +317,13 @@ impl Mall {
     }
 }
 
-fn wait(shutdown: &Shutdown) -> impl Future<Output = ()> + Send + 'static {
+/// Lets through calls of the mall's own services only: nobody else delivers events.
+fn for_the_mall(request: tonic::Request<()>) -> Result<tonic::Request<()>, tonic::Status> {
+    mallard_rpc::with_current(|call| call.caller.require_system()).map_err(mallard_rpc::status)?;
+    Ok(request)
+}
+
+fn wait(shutdown: &Shutdown) -> impl Future<Output = ()> + Send + 'static + use<> {
     let shutdown = shutdown.clone();
     async move { shutdown.wait().await }
 }

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use mallard_bus::Subscription;
 use mallard_db::Migration;
 
-use crate::Context;
+use crate::{Context, Task};
 
 /// Describes a service: everything the runtime must know to run it alone or among others.
 #[derive(Clone, Copy)]
@@ -25,8 +25,8 @@ pub struct Parts {
     pub routes: tonic::service::Routes,
     /// Its event handlers.
     pub subscriptions: Vec<Subscription>,
-    /// Background loops; each ends when the context's shutdown signal is given.
-    pub tasks: Vec<BoxFuture<'static, ()>>,
+    /// Background work; each task ends when the context's shutdown signal is given.
+    pub tasks: Vec<Task>,
     /// Set when the service registered flows with `Context::flows`: the runtime runs the engine.
     pub flows: bool,
     /// An HTTP application, served on the process's public address.

@@ -1,9 +1,11 @@
 //! What tests of the mall share: a service or the whole mall in a test, faults by seed, a JSON client, PostgreSQL as a child
 //! process. A dev-dependency only.
 
+mod audit;
 mod faults;
 mod http;
 
+pub use audit::{Record, audit_records, audited};
 pub use faults::{Odds, SeededFaults};
 pub use http::{Answer, Http};
 use mallard_db::MemoryDisk;
@@ -64,6 +66,18 @@ pub async fn as_user<F: Future>(user_id: &str, work: F) -> F::Output {
 /// Runs work as an operator at the admin surface.
 pub async fn as_admin<F: Future>(user_id: &str, work: F) -> F::Output {
     mallard_rpc::scope(user(user_id, &["user", "admin"], Surface::Admin), work).await
+}
+
+/// Runs work as a seller at the sellers' surface.
+pub async fn as_seller<F: Future>(user_id: &str, seller_id: &str, work: F) -> F::Output {
+    let mut call = user(user_id, &["user", "seller"], Surface::Seller);
+    call.caller.seller_id = seller_id.to_owned();
+    mallard_rpc::scope(call, work).await
+}
+
+/// Runs work as nobody at no surface: what a peer that is not trusted is.
+pub async fn as_stranger<F: Future>(work: F) -> F::Output {
+    mallard_rpc::scope(Call::default(), work).await
 }
 
 /// Runs work as nobody at the store surface.

@@ -92,7 +92,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
         config = config.file(path)?;
     }
     let config = config.environment();
-    let sections: Vec<&str> = mallard::services().iter().map(|spec| spec.name).chain(["rpc"]).collect();
+    let sections: Vec<&str> = mallard::services().iter().map(|spec| spec.name).chain(["http", "rpc"]).collect();
     config.check_sections(&sections)?;
     match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(args) => up::run(args, config).await,

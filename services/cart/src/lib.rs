@@ -16,7 +16,7 @@ mod goods;
 use std::sync::Arc;
 
 use mallard_proto::cart::v1::cart_service_server::CartServiceServer;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 use tonic::service::Routes;
 
 /// Name of the service, as it is found and configured.
@@ -37,6 +37,6 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let app = Arc::new(app::App::new(ctx, config)?);
     let mut parts = Parts::new(Routes::new(CartServiceServer::new(rpc::Rpc::new(app.clone()))));
     parts.subscriptions.push(events::subscription());
-    parts.tasks.push(Box::pin(app::prune_until_shutdown(app)));
+    parts.tasks.push(Task::restarting("prune", move || app::prune_until_shutdown(app.clone())));
     Ok(parts)
 }

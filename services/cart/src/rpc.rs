@@ -73,6 +73,7 @@ impl CartService for Rpc {
     }
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Result<Response<RunChecksResponse>, Status> {
+        mallard_rpc::with_current(|call| call.caller.require_system()).map_err(mallard_rpc::status)?;
         let checks = self.0.run_checks().await.map_err(mallard_rpc::status)?;
         let mut checks: Vec<Check> = checks
             .into_iter()

@@ -41,7 +41,7 @@ impl Default for Config {
             absent_max: 20_000,
             absent_ms: 900,
             pages_max: 2_000,
-            shared_trust_ms: 900,
+            shared_trust_ms: 300,
             house_seller: "sel_mallard".to_owned(),
         }
     }

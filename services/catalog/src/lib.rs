@@ -23,6 +23,8 @@ use mallard_bus::Subscription;
 use mallard_proto::catalog::v1::catalog_service_server::CatalogServiceServer;
 use mallard_runtime::{Context, Parts, ServiceSpec};
 
+pub use config::Config;
+
 /// Describes the service to the runtime.
 pub fn service() -> ServiceSpec {
     ServiceSpec {

@@ -1,8 +1,13 @@
 //! The operators' view of the mall: one function per use case.
 
+mod workings;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use mallard_db::Unit;
+use mallard_gateway_core::Edge;
 use mallard_proto::bus::v1 as bus;
 use mallard_proto::bus::v1::event_intake_client::EventIntakeClient;
 use mallard_proto::cart::v1::cart_service_client::CartServiceClient;
@@ -17,7 +22,10 @@ use mallard_proto::{ANSWER_BYTES_MAX, Timestamp};
 use mallard_rpc::{Call, Caller, Client, ServiceChannel, current};
 use mallard_runtime::Context;
 use mallard_types::{Error, Kind, Result};
+use serde_json::{Value, json};
 use tokio::time::Instant;
+
+use crate::access::Policies;
 
 /// Longest wait for the sign of life of a service.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);
@@ -27,6 +35,8 @@ const DEAD_LETTERS_MAX: i32 = 100;
 /// The gateway's own use cases.
 pub struct App {
     ctx: Context,
+    edge: Arc<Edge>,
+    policies: Arc<Policies>,
 }
 
 /// Asks one service to check its books; a service that cannot answer is a failed check.
@@ -48,8 +58,8 @@ macro_rules! checks_of {
 
 impl App {
     /// Makes the use cases.
-    pub fn new(ctx: Context) -> App {
-        App { ctx }
+    pub fn new(ctx: Context, edge: Arc<Edge>, policies: Arc<Policies>) -> App {
+        App { ctx, edge, policies }
     }
 
     /// Asks every service that keeps books to check them, all at once.
@@ -116,12 +126,20 @@ impl App {
         Ok(answer.into_inner().dead_letters.into_iter().map(|letter| dead_letter(service, letter)).collect())
     }
 
-    /// Has a service apply an event again.
+    /// Has a service apply an event again. That an operator asked for it is recorded before: what happens then happens in
+    /// another service's database, and nothing may happen that nobody is recorded to have asked for.
     ///
     /// # Errors
     /// `service_not_found`, or the service's own.
     pub async fn retry_dead_letter(&self, service: &str, event_id: &str) -> Result<bool> {
         self.known(service)?;
+        let audit = self.ctx.audit();
+        if audit.is_due() {
+            let target = format!("{service}/{event_id}");
+            let asked = || (Value::Null, json!({ "asked": "retry" }));
+            let unit = audit.add_to(Unit::new("gateway.audit"), "dead_letter.retry", &target, asked)?;
+            self.ctx.db().apply(unit).await?;
+        }
         let request = bus::RetryDeadLetterRequest { service: service.to_owned(), event_id: event_id.to_owned() };
         let mut intake = self.intake(service);
         let answer = as_mall(intake.retry_dead_letter(request)).await.map_err(mallard_rpc::error)?;

@@ -1,4 +1,4 @@
-//! What the gateway does between a success and its answer: revocations take hold at once, a guest's cart becomes the user's.
+//! What the gateway does between a success and its answer: changes of access take hold at once, a guest's cart becomes the user's.
 
 use std::sync::Arc;
 
@@ -11,11 +11,21 @@ use mallard_rpc::{Call, Caller, ServiceChannel, Surface};
 use mallard_types::Result;
 use serde::Deserialize;
 
+use crate::access::{Feeds, Policies};
 use crate::revocations::Revocations;
+use crate::standings::Standings;
 use crate::tokens::Tokens;
 
 /// Methods of identity after which sessions may be revoked.
-const REVOKING: [&str; 6] = ["Logout", "RevokeSession", "DeleteMe", "AdminBanUser", "AdminKickUser", "AdminSetRoles"];
+const REVOKING: [&str; 6] =
+    ["Logout", "RevokeSession", "ChangePassword", "DeleteMe", "AdminKickUser", "AdminRevokeSession"];
+/// Methods of identity after which accounts may stand differently.
+const STANDING: [&str; 4] = ["DeleteMe", "AdminBanUser", "AdminUnbanUser", "AdminSetRoles"];
+/// Methods of identity after which there may be another policy.
+const POLICY: [&str; 5] =
+    ["AdminCreatePolicy", "AdminDeletePolicy", "AdminPutRole", "AdminDeleteRole", "AdminPutAllowList"];
+/// Method of identity after which there is another key.
+const KEYS: &str = "AdminRotateKeys";
 /// Methods of identity after which somebody is signed in.
 const SIGNING_IN: [&str; 2] = ["Login", "Register"];
 
@@ -24,6 +34,8 @@ pub struct Hooks {
     cart: CartServiceClient<ServiceChannel>,
     tokens: Arc<Tokens>,
     revocations: Arc<Revocations>,
+    standings: Arc<Standings>,
+    policies: Arc<Policies>,
 }
 
 #[derive(Deserialize)]
@@ -38,8 +50,31 @@ struct Pair {
 
 impl Hooks {
     /// Makes the hook.
-    pub fn new(cart: CartServiceClient<ServiceChannel>, tokens: Arc<Tokens>, revocations: Arc<Revocations>) -> Hooks {
-        Hooks { cart, tokens, revocations }
+    pub fn new(cart: CartServiceClient<ServiceChannel>, feeds: &Feeds) -> Hooks {
+        Hooks {
+            cart,
+            tokens: Arc::clone(&feeds.tokens),
+            revocations: Arc::clone(&feeds.revocations),
+            standings: Arc::clone(&feeds.standings),
+            policies: Arc::clone(&feeds.policies),
+        }
+    }
+
+    /// Reads what a method may have changed, so that the next request at this gateway obeys it.
+    async fn read(&self, method: &str) -> Result<()> {
+        if REVOKING.contains(&method) {
+            self.revocations.read().await?;
+        }
+        if STANDING.contains(&method) {
+            self.standings.read().await?;
+        }
+        if POLICY.contains(&method) {
+            self.policies.read().await?;
+        }
+        if method == KEYS {
+            self.tokens.refresh_keys().await?;
+        }
+        Ok(())
     }
 
     async fn merge_cart(&self, done: &Done<'_>) -> Result<()> {
@@ -60,7 +95,8 @@ impl Hooks {
 #[async_trait]
 impl Hook for Hooks {
     fn wants(&self, info: &RouteInfo) -> bool {
-        info.service == "identity" && (REVOKING.contains(&info.name) || SIGNING_IN.contains(&info.name))
+        let lists = [&REVOKING[..], &STANDING, &POLICY, &SIGNING_IN, &[KEYS]];
+        info.service == "identity" && lists.iter().any(|list| list.contains(&info.name))
     }
 
     async fn done(&self, done: Done<'_>) {
@@ -72,9 +108,9 @@ impl Hook for Hooks {
             }
             return;
         }
-        if let Err(error) = self.revocations.read().await {
+        if let Err(error) = self.read(done.info.name).await {
             // The event and the next look will bring it.
-            tracing::warn!(%error, request_id, "revocations were not read at once");
+            tracing::warn!(%error, request_id, "what a request changed was not read at once");
         }
     }
 }

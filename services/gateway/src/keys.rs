@@ -48,10 +48,24 @@ impl Keys {
         if looked.is_some_and(|at| at.elapsed() < LOOK_PAUSE) {
             return Ok(None);
         }
+        self.look(&mut looked).await?;
+        Ok(self.known(kid))
+    }
+
+    /// Reads the keys now: new ones come, and those that identity has dropped go.
+    ///
+    /// # Errors
+    /// When identity cannot be asked.
+    pub async fn refresh(&self) -> Result<()> {
+        let mut looked = self.looked.lock().await;
+        self.look(&mut looked).await
+    }
+
+    async fn look(&self, looked: &mut Option<Instant>) -> Result<()> {
         let fetched = self.fetch().await?;
         *looked = Some(Instant::now());
         *self.known.write() = fetched;
-        Ok(self.known(kid))
+        Ok(())
     }
 
     fn known(&self, kid: &str) -> Option<Arc<DecodingKey>> {

@@ -3,35 +3,40 @@
 //!
 //! See `README.md` for what it owns and whom it calls.
 
+mod access;
 mod app;
+mod bans;
 mod cache;
 mod config;
+mod copies;
 mod events;
+mod feed;
 mod hooks;
 mod keys;
 mod migrations;
 mod revocations;
 mod rpc;
 mod site;
+mod standings;
 mod store;
 mod tokens;
+mod uses;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use mallard_bus::Subscription;
-use mallard_gateway_core::{Edge, EdgeConfig, Source, routes};
-use mallard_proto::events::USER_SESSION_REVOKED_V1;
+use mallard_gateway_core::{Edge, Source, routes};
+use mallard_proto::events::{POLICY_CHANGED_V1, PRODUCT_CHANGED_V1, USER_SESSION_REVOKED_V1, USER_STANDING_CHANGED_V1};
 use mallard_proto::gateway::v1::gateway_service_server::GatewayServiceServer;
 use mallard_rpc::Trace;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 use tonic::service::Routes;
 
 pub use config::Config;
 pub use store::Answers;
 
 /// Events the gateway listens to.
-const SUBSCRIBES: &[&str] = &[USER_SESSION_REVOKED_V1];
+const SUBSCRIBES: &[&str] = &[USER_SESSION_REVOKED_V1, USER_STANDING_CHANGED_V1, POLICY_CHANGED_V1, PRODUCT_CHANGED_V1];
 
 /// Describes the gateway to the runtime. It is the last service to start: it stands in front of the others.
 pub fn service() -> ServiceSpec {
@@ -45,35 +50,32 @@ pub fn service() -> ServiceSpec {
 
 async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let config: Config = ctx.config()?;
-    let clock = ctx.clock();
-    let now: cache::Now = Arc::new(move || clock.now());
-    let revocations = Arc::new(revocations::Revocations::new(ctx.client(), Arc::clone(&now)));
-    let keys = keys::Keys::new(ctx.client());
-    let tokens = Arc::new(tokens::Tokens::new(keys, Arc::clone(&revocations), now, config.token_cache_max));
+    let feeds = access::Feeds::new(&ctx, &config)?;
     let answers = Arc::new(Answers::new(ctx.db(), ctx.clock()));
     if !ctx.shares_storage() {
         answers.void_claims().await?;
     }
-    let app = Arc::new(app::App::new(ctx.clone()));
-    let hook = Arc::new(hooks::Hooks::new(ctx.client(), Arc::clone(&tokens), Arc::clone(&revocations)));
+    let hook = Arc::new(hooks::Hooks::new(ctx.client(), &feeds));
     let edge = Edge::new(
         routes(|service| ctx.channel(service)),
-        Arc::clone(&tokens) as _,
+        Arc::clone(&feeds.door) as _,
         Arc::clone(&answers) as _,
         Some(hook),
         source(&ctx),
-        edge_config(&config),
+        config.edge(ctx.services(), ctx.chance().bytes()).map_err(anyhow::Error::msg)?,
     );
-    let edge = edge.map_err(anyhow::Error::msg)?;
+    let edge = edge.map_err(|error| anyhow::anyhow!("gateway.{error}"))?;
 
+    let app = Arc::new(app::App::new(ctx.clone(), Arc::clone(&edge), Arc::clone(&feeds.policies)));
     let rpc = Routes::new(GatewayServiceServer::new(rpc::Rpc::new(app)));
     let mut parts = Parts::new(rpc);
-    let handler = Arc::new(events::SessionRevoked::new(Arc::clone(&revocations)));
-    parts.subscriptions.push(Subscription::in_memory(SUBSCRIBES, handler));
-    let pause = Duration::from_millis(config.revocation_poll_ms);
-    parts.tasks.push(Box::pin(Arc::clone(&revocations).keep_fresh(pause, ctx.shutdown())));
-    parts.tasks.push(Box::pin(answers.prune(ctx.shutdown())));
-    parts.http = Some(site::router(ctx, edge, revocations));
+    parts.subscriptions.push(feeds.subscription());
+    let handler = Arc::new(copies::ProductChanged::new(Arc::clone(&edge)));
+    parts.subscriptions.push(Subscription::in_memory(&[PRODUCT_CHANGED_V1], handler));
+    parts.tasks.extend(feeds.tasks(&ctx, &config));
+    let stop = ctx.shutdown();
+    parts.tasks.push(Task::restarting("prune", move || Arc::clone(&answers).prune(stop.clone())));
+    parts.http = Some(site::router(ctx, edge, feeds.door));
     Ok(parts)
 }
 
@@ -85,16 +87,6 @@ fn source(ctx: &Context) -> Source {
         // All zero would mean no trace.
         Trace::new(trace_id.max(1), span_id.max(1))
     };
-    Source { id: Box::new(move |prefix| ids.id(prefix)), trace: Box::new(trace) }
-}
-
-fn edge_config(config: &Config) -> EdgeConfig {
-    EdgeConfig {
-        timeout: Duration::from_millis(config.timeout_ms),
-        slow: vec![("/admin/v1/check", Duration::from_millis(config.check_timeout_ms))],
-        requests_max: config.requests_max,
-        copied: &["catalog"],
-        copy_ttl: Duration::from_millis(config.copy_ms),
-        copies_max: config.copies_max,
-    }
+    let clock = ctx.clock();
+    Source { id: Box::new(move |prefix| ids.id(prefix)), trace: Box::new(trace), now: Box::new(move || clock.now()) }
 }

@@ -1,7 +1,7 @@
 //! Sessions whose access tokens are not good any more although they have not expired.
 //!
 //! Three ways lead here, each enough by itself: the event `user.session_revoked.v1`, a look at identity's list every half
-//! second, and a look right after this gateway passed on a logout, ban or kick. Until the list was read once no token
+//! second, and a look right after this gateway passed on a logout or kick. Until the list was read once no token
 //! counts, so a gateway that starts does not let revoked sessions in.
 
 use std::collections::HashMap;
@@ -15,15 +15,14 @@ use mallard_rpc::{Call, ServiceChannel};
 use mallard_runtime::Shutdown;
 use mallard_types::{Micros, Result};
 use parking_lot::RwLock;
-use tokio::sync::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::sync::{Mutex, Notify};
+use tokio::time::Instant;
 
 use crate::cache::Now;
+use crate::feed;
 
 /// Longest wait for a page of the list.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Pause between removals of sessions whose tokens have expired anyway.
-const FORGET_PAUSE: Duration = Duration::from_secs(60);
 
 /// Knows the revoked sessions.
 pub struct Revocations {
@@ -34,6 +33,7 @@ pub struct Revocations {
     /// Last revocation read from the list.
     read_to: Mutex<i64>,
     complete: AtomicBool,
+    wake: Notify,
 }
 
 impl Revocations {
@@ -45,6 +45,7 @@ impl Revocations {
             sessions: RwLock::default(),
             read_to: Mutex::new(0),
             complete: AtomicBool::new(false),
+            wake: Notify::new(),
         }
     }
 
@@ -104,28 +105,12 @@ impl Revocations {
 
     /// Reads the list again and again, until shutdown.
     pub async fn keep_fresh(self: Arc<Self>, pause: Duration, shutdown: Shutdown) {
-        let mut forgotten_at = Instant::now();
-        let mut failing = false;
-        loop {
-            match self.read().await {
-                Ok(()) => failing = false,
-                Err(error) => {
-                    // Said once, not twice a second.
-                    if !failing {
-                        tracing::warn!(%error, "the list of revoked sessions could not be read");
-                    }
-                    failing = true;
-                }
-            }
-            if forgotten_at.elapsed() >= FORGET_PAUSE {
-                forgotten_at = Instant::now();
-                let now = (self.now)();
-                self.sessions.write().retain(|_, until| *until > now);
-            }
-            tokio::select! {
-                () = sleep(pause) => {}
-                () = shutdown.wait() => return,
-            }
-        }
+        let tidy = || self.forget();
+        feed::keep_fresh("revoked sessions", pause, &self.wake, &shutdown, || self.read(), tidy).await;
+    }
+
+    fn forget(&self) {
+        let now = (self.now)();
+        self.sessions.write().retain(|_, until| *until > now);
     }
 }

@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use mallard_proto::gateway::v1::gateway_service_server::GatewayService;
-use mallard_proto::gateway::v1::{
-    CheckRequest, CheckResponse, ListDeadLettersRequest, ListDeadLettersResponse, ListServicesRequest,
-    ListServicesResponse, RetryDeadLetterRequest, RetryDeadLetterResponse,
-};
+use mallard_proto::gateway::v1::*;
 use mallard_types::Error;
 use tonic::{Request, Response, Status};
 
@@ -59,5 +56,48 @@ impl GatewayService for Rpc {
         let request = request.into_inner();
         let retried = self.0.retry_dead_letter(&request.service, &request.event_id).await;
         Ok(Response::new(RetryDeadLetterResponse { applied: retried.map_err(mallard_rpc::status)? }))
+    }
+
+    async fn list_breakers(
+        &self,
+        request: Request<ListBreakersRequest>,
+    ) -> Result<Response<ListBreakersResponse>, Status> {
+        for_operators()?;
+        let breakers = self.0.breakers(&request.into_inner().service).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(breakers))
+    }
+
+    async fn list_instances(
+        &self,
+        _: Request<ListInstancesRequest>,
+    ) -> Result<Response<ListInstancesResponse>, Status> {
+        for_operators()?;
+        let instances = self.0.instances().await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(ListInstancesResponse { instances }))
+    }
+
+    async fn get_protection(
+        &self,
+        _: Request<GetProtectionRequest>,
+    ) -> Result<Response<GetProtectionResponse>, Status> {
+        for_operators()?;
+        Ok(Response::new(self.0.protection()))
+    }
+
+    async fn list_flows(&self, request: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
+        for_operators()?;
+        let request = request.into_inner();
+        let flows = self.0.flows(&request.service, request.stuck, request.limit).await;
+        Ok(Response::new(ListFlowsResponse { flows: flows.map_err(mallard_rpc::status)? }))
+    }
+
+    async fn unstick_flow(
+        &self,
+        request: Request<UnstickFlowRequest>,
+    ) -> Result<Response<UnstickFlowResponse>, Status> {
+        for_operators()?;
+        let request = request.into_inner();
+        let unstuck = self.0.unstick_flow(&request.service, &request.name, &request.key).await;
+        Ok(Response::new(UnstickFlowResponse { unstuck: unstuck.map_err(mallard_rpc::status)? }))
     }
 }

@@ -18,8 +18,8 @@ use mallard_rpc::ServiceChannel;
 use mallard_runtime::Context;
 use mallard_types::Error;
 
+use crate::access::Door;
 use crate::keys;
-use crate::revocations::Revocations;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -29,14 +29,14 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 struct Site {
     ctx: Context,
     edge: Arc<Edge>,
-    revocations: Arc<Revocations>,
+    door: Arc<Door>,
     /// Made when it is asked for the first time.
     description: OnceLock<Bytes>,
 }
 
 /// Makes the application.
-pub fn router(ctx: Context, edge: Arc<Edge>, revocations: Arc<Revocations>) -> Router {
-    let site = Arc::new(Site { ctx, edge: Arc::clone(&edge), revocations, description: OnceLock::new() });
+pub fn router(ctx: Context, edge: Arc<Edge>, door: Arc<Door>) -> Router {
+    let site = Arc::new(Site { ctx, edge: Arc::clone(&edge), door, description: OnceLock::new() });
     let mut router = Router::new()
         .route("/healthz", get(|| async { page(StatusCode::OK, TEXT, "ok\n") }))
         .route("/readyz", get(ready))
@@ -90,12 +90,17 @@ fn page(status: StatusCode, kind: &'static str, body: impl Into<Body>) -> Respon
     response
 }
 
-/// Ready means: not draining, and good tokens can be told from revoked ones.
+/// Ready means: not draining, no background work of the process is down, good tokens can be told from revoked ones, and there
+/// is a policy.
 async fn ready(State(site): State<Arc<Site>>) -> Response {
     if site.ctx.shutdown().is_set() {
         return page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "draining\n");
     }
-    match site.revocations.complete().await {
+    let failing = site.ctx.health().failing();
+    if !failing.is_empty() {
+        return page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("down: {}\n", failing.join(", ")));
+    }
+    match site.door.complete().await {
         Ok(()) => page(StatusCode::OK, TEXT, "ready\n"),
         Err(_) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, "identity does not answer\n"),
     }

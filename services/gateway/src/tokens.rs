@@ -1,17 +1,18 @@
 //! Who a request comes from: access tokens verified in this process.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use async_trait::async_trait;
-use http::HeaderMap;
 use jsonwebtoken::{Algorithm, Validation, decode, decode_header};
-use mallard_gateway_core::{Authenticate, auth};
-use mallard_proto::rest::{Access, RouteInfo};
 use mallard_rpc::{Caller, CallerKind};
+use mallard_runtime::Shutdown;
 use mallard_types::{Error, Micros, Result};
 use serde::Deserialize;
+use tokio::sync::Notify;
 
+use crate::bans::{self, Level};
 use crate::cache::{Cache, Now, Verified};
+use crate::feed;
 use crate::keys::Keys;
 use crate::revocations::Revocations;
 
@@ -20,10 +21,6 @@ const NAME: &str = "mallard";
 /// A longer text is no token of ours.
 const TOKEN_BYTES_MAX: usize = 4_096;
 const MICROS_PER_SECOND: Micros = 1_000_000;
-/// Role of a caller that may sign in and look but not buy.
-const NO_BUYING: &str = "ban:buy";
-/// Methods that such a caller is refused.
-const BUYING: [&str; 2] = ["PlaceOrder", "PayOrder"];
 
 #[derive(Deserialize)]
 struct Claims {
@@ -37,6 +34,9 @@ struct Claims {
     lang: String,
     #[serde(default)]
     ban: Option<String>,
+    /// When the password was last entered, in seconds since the epoch; old tokens do not say.
+    #[serde(default)]
+    auth_time: i64,
     exp: i64,
 }
 
@@ -88,15 +88,38 @@ impl Tokens {
         Ok(verified)
     }
 
+    /// Reads the list of revoked sessions unless it was read before.
+    ///
+    /// # Errors
+    /// When identity cannot be asked.
+    pub async fn complete(&self) -> Result<()> {
+        self.revocations.complete().await
+    }
+
+    /// Reads identity's keys now.
+    ///
+    /// # Errors
+    /// When identity cannot be asked.
+    pub async fn refresh_keys(&self) -> Result<()> {
+        self.keys.refresh().await
+    }
+
+    /// Reads identity's keys again and again, until shutdown: a new one is known before it signs, a dropped one is not
+    /// trusted any longer.
+    pub async fn keep_keys_fresh(self: Arc<Self>, pause: Duration, shutdown: Shutdown) {
+        let never = Notify::new();
+        feed::keep_fresh("keys", pause, &never, &shutdown, || self.refresh_keys(), || {}).await;
+    }
+
     async fn check(&self, token: &str) -> Result<Verified> {
         let kid = decode_header(token).ok().and_then(|header| header.kid).ok_or_else(invalid)?;
         let key = self.keys.find(&kid).await?.ok_or_else(invalid)?;
         let claims = decode::<Claims>(token, &key, &self.validation).map_err(|_| invalid())?.claims;
         let mut roles = claims.roles;
         // A role that only identity may give must not come from a ban, nor the other way round.
-        roles.retain(|role| !role.starts_with("ban:"));
-        if let Some(level) = claims.ban {
-            roles.push(format!("ban:{level}"));
+        roles.retain(|role| !role.starts_with(bans::PREFIX));
+        if let Some(level) = claims.ban.as_deref().and_then(Level::parse) {
+            roles.push(level.role().to_owned());
         }
         Ok(Verified {
             caller: Caller {
@@ -108,6 +131,7 @@ impl Tokens {
                 language: claims.lang,
                 ..Caller::default()
             },
+            authenticated_at: claims.auth_time.saturating_mul(MICROS_PER_SECOND),
             expires_at: claims.exp.saturating_mul(MICROS_PER_SECOND),
         })
     }
@@ -115,22 +139,4 @@ impl Tokens {
 
 fn invalid() -> Error {
     Error::unauthenticated("invalid_token", "the access token is not one of ours")
-}
-
-#[async_trait]
-impl Authenticate for Tokens {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
-        match auth::bearer(headers)? {
-            None => Ok(Caller::default()),
-            Some(token) => Ok(self.verify(token).await?.caller.clone()),
-        }
-    }
-
-    fn authorise(&self, info: &RouteInfo, access: Access, _: &str, caller: &Caller) -> Result<()> {
-        auth::check(access, caller)?;
-        if caller.has_role(NO_BUYING) && BUYING.contains(&info.name) {
-            return Err(Error::forbidden("account_banned", "this account may not buy"));
-        }
-        Ok(())
-    }
 }

@@ -2,7 +2,7 @@
 
 mod common;
 
-use common::{MERGED, REVOKED, admin, mall, mall_with, token, token_with};
+use common::{MERGED, admin, mall, mall_with, token, token_with, world};
 use mallard_proto::bus::v1::event_intake_client::EventIntakeClient;
 use mallard_proto::bus::v1::{DeliverRequest, Event};
 use mallard_proto::identity::v1::SessionRevoked;
@@ -82,13 +82,13 @@ async fn without_events_the_list_of_revocations_is_enough() {
     let (_mall, http) = mall_with(|config| config.set("gateway.revocation_poll_ms", 20)).await;
     let http = http.token(&token("usr_1", "sess_list"));
     http.get(ME).await.expect(200);
-    REVOKED.lock().extend(["sess_other_1", "sess_other_2", "sess_other_3", "sess_list"].map(String::from));
+    world("").revoked.lock().extend(["sess_other_1", "sess_other_2", "sess_other_3", "sess_list"].map(String::from));
     eventually("the session is revoked", || async { http.get(ME).await.status == 401 }).await;
 }
 
 #[tokio::test]
 async fn a_gateway_that_starts_knows_who_was_revoked_before() {
-    REVOKED.lock().push("sess_before".into());
+    world("").revoked.lock().push("sess_before".into());
     let (_mall, http) = mall_with(|config| config.set("gateway.revocation_poll_ms", 3_600_000)).await;
     assert_eq!(http.token(&token("usr_1", "sess_before")).get(ME).await.expect(401).code(), "session_revoked");
 }

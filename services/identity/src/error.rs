@@ -2,7 +2,9 @@
 
 use mallard_types::Error;
 
-use crate::domain::{ADDRESSES_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN};
+use crate::domain::{
+    ADDRESSES_MAX, ALLOW_LIST_MAX, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, POLICIES_MAX, ROLES_MAX, ROLES_PER_USER_MAX,
+};
 
 /// A typed "no". Turns into the shared error at the service's edge.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,6 +31,34 @@ pub enum Refusal {
     RefreshTokenReused,
     /// The caller is not an operator.
     AdminOnly,
+    /// The caller does not hold role admin itself.
+    AdminRoleOnly,
+    /// The caller's session has ended.
+    SessionEnded,
+    /// Too many wrong passwords; holds how long to wait, in milliseconds.
+    AttemptsTooMany(u64),
+    /// There is no such rule.
+    PolicyNotFound,
+    /// There are as many rules as may be.
+    PoliciesFull,
+    /// Not an effect of a rule.
+    EffectUnknown,
+    /// There is no such role.
+    RoleNotFound,
+    /// There are as many roles as may be.
+    RolesFull,
+    /// The role would inherit itself, by way of the one named.
+    RoleCycle(String),
+    /// Something is about the role still.
+    RoleInUse(String),
+    /// The role always exists.
+    RoleBuiltIn,
+    /// The allow-list is longer than may be.
+    AllowListFull,
+    /// Nobody could change the policies any more.
+    WouldLockOut,
+    /// As many signing keys are in use as may be.
+    KeysFull,
     /// The session does not exist or is somebody else's.
     SessionNotFound,
     /// The account does not exist or is deleted.
@@ -42,7 +72,11 @@ pub enum Refusal {
     /// Somebody else changed the account between read and write.
     ChangedMeanwhile,
     /// Not a role of the mall.
-    RoleUnknown,
+    RoleUnknown(String),
+    /// Not a role of the mall, so that none can inherit it.
+    ParentUnknown(String),
+    /// More roles than an account or a role may have.
+    RolesTooMany,
     /// An account needs at least one role.
     RolesEmpty,
     /// Nobody could operate the mall any more.
@@ -116,10 +150,60 @@ impl From<Refusal> for Error {
                 Error::precondition("version_mismatch", "the profile has changed; read it again")
             }
             Refusal::ChangedMeanwhile => {
-                Error::conflict("changed_meanwhile", "the account changed at the same moment; try again")
+                Error::conflict("changed_meanwhile", "somebody else changed it at the same moment; try again")
             }
-            Refusal::RoleUnknown => {
-                Error::invalid("unknown_role", "a role is one of user, seller, admin").param("roles")
+            Refusal::RoleUnknown(name) => {
+                let message = format!("there is no role {name:?}; make it with PUT /admin/v1/roles/{{name}} first");
+                Error::invalid("unknown_role", message).param("roles")
+            }
+            Refusal::ParentUnknown(name) => {
+                let message = format!("there is no role {name:?} to inherit; make it first");
+                Error::invalid("unknown_role", message).param("inherits")
+            }
+            Refusal::RolesTooMany => {
+                let message =
+                    format!("at most {ROLES_PER_USER_MAX} roles; put them together into one that inherits them");
+                Error::invalid("too_many_roles", message).param("roles")
+            }
+            Refusal::AdminRoleOnly => Error::forbidden("admin_only", "only somebody with role admin may do this"),
+            Refusal::SessionEnded => Error::unauthenticated("session_revoked", "this session has ended; sign in again"),
+            Refusal::AttemptsTooMany(retry_after_ms) => {
+                let message = "too many wrong passwords; wait before you try again";
+                Error::too_many("too_many_attempts", message).retry_after_ms(retry_after_ms)
+            }
+            Refusal::PolicyNotFound => Error::not_found("policy_not_found", "there is no such policy").param("id"),
+            Refusal::PoliciesFull => {
+                Error::refused("policies_full", format!("there may be {POLICIES_MAX} policies; delete one first"))
+            }
+            Refusal::EffectUnknown => {
+                Error::invalid("unknown_effect", "an effect is one of allow, deny").param("effect")
+            }
+            Refusal::RoleNotFound => Error::not_found("role_not_found", "there is no such role").param("name"),
+            Refusal::RolesFull => {
+                Error::refused("roles_full", format!("there may be {ROLES_MAX} roles; delete one first"))
+            }
+            Refusal::RoleCycle(parent) => {
+                let message = format!("the role would inherit itself by way of {parent:?}; leave that out");
+                Error::invalid("role_cycle", message).param("inherits")
+            }
+            Refusal::RoleInUse(by) => {
+                Error::conflict("role_in_use", format!("the role is in use by {by}; change that first"))
+            }
+            Refusal::RoleBuiltIn => {
+                Error::conflict("role_built_in", "user, seller, admin and anonymous always exist").param("name")
+            }
+            Refusal::AllowListFull => {
+                let message = format!("the allow-list may have {ALLOW_LIST_MAX} paths; write patterns for several");
+                Error::refused("allow_list_full", message).param("paths")
+            }
+            Refusal::WouldLockOut => {
+                let message =
+                    "after this change nobody with role admin could change the policies back; keep them a way in";
+                Error::conflict("would_lock_out", message)
+            }
+            Refusal::KeysFull => {
+                let message = "too many keys are in use; wait until the tokens of old ones have expired";
+                Error::conflict("too_many_keys", message)
             }
             Refusal::RolesEmpty => Error::invalid("roles_empty", "an account needs at least one role").param("roles"),
             Refusal::LastAdmin => {
@@ -153,7 +237,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Refusal; 27] = [
+    const ALL: [Refusal; 43] = [
         Refusal::EmailInvalid,
         Refusal::EmailTaken,
         Refusal::PasswordTooShort,
@@ -171,7 +255,23 @@ mod tests {
         Refusal::AddressBookFull,
         Refusal::VersionMismatch,
         Refusal::ChangedMeanwhile,
-        Refusal::RoleUnknown,
+        Refusal::RoleUnknown(String::new()),
+        Refusal::ParentUnknown(String::new()),
+        Refusal::RolesTooMany,
+        Refusal::AdminRoleOnly,
+        Refusal::SessionEnded,
+        Refusal::AttemptsTooMany(1),
+        Refusal::PolicyNotFound,
+        Refusal::PoliciesFull,
+        Refusal::EffectUnknown,
+        Refusal::RoleNotFound,
+        Refusal::RolesFull,
+        Refusal::RoleCycle(String::new()),
+        Refusal::RoleInUse(String::new()),
+        Refusal::RoleBuiltIn,
+        Refusal::AllowListFull,
+        Refusal::WouldLockOut,
+        Refusal::KeysFull,
         Refusal::RolesEmpty,
         Refusal::LastAdmin,
         Refusal::BanLevelUnknown,

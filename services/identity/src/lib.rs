@@ -1,4 +1,4 @@
-//! Accounts, sessions, tokens and address books. Start with README.md, then `domain`.
+//! Accounts, sessions, tokens, access control, the audit log and address books. Start with README.md, then `domain`.
 
 mod app;
 mod checks;
@@ -13,7 +13,7 @@ mod store;
 mod tokens;
 
 use mallard_proto::identity::v1::identity_service_server::IdentityServiceServer;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 
 pub use config::Config;
 
@@ -22,7 +22,7 @@ pub fn service() -> ServiceSpec {
     ServiceSpec {
         name: "identity",
         migrations: migrations::MIGRATIONS,
-        subscribes: &[],
+        subscribes: events::KINDS,
         start: |ctx| Box::pin(start(ctx)),
     }
 }
@@ -30,5 +30,6 @@ pub fn service() -> ServiceSpec {
 async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let app = app::App::start(ctx).await?;
     let routes = tonic::service::Routes::new(IdentityServiceServer::new(rpc::Rpc::new(app.clone())));
-    Ok(Parts { tasks: vec![Box::pin(app.sweep_until_shutdown())], ..Parts::new(routes) })
+    let sweep = Task::restarting("sweep", move || app.clone().sweep_until_shutdown());
+    Ok(Parts { subscriptions: vec![events::subscription()], tasks: vec![sweep], ..Parts::new(routes) })
 }

@@ -93,7 +93,25 @@ impl Passwords {
     }
 }
 
+/// Work done on this thread, in KiB times passes; what a test can count where time would deceive it.
+#[cfg(test)]
+pub mod work {
+    use std::cell::Cell;
+
+    thread_local!(static DONE: Cell<u64> = const { Cell::new(0) });
+
+    pub fn add(memory_kib: u32, passes: u32) {
+        DONE.with(|done| done.set(done.get() + u64::from(memory_kib) * u64::from(passes)));
+    }
+
+    pub fn done() -> u64 {
+        DONE.with(Cell::get)
+    }
+}
+
 fn hash(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Result<PasswordHash> {
+    #[cfg(test)]
+    work::add(argon2.params().m_cost(), argon2.params().t_cost());
     let hash = argon2.hash_password_with_salt(password.as_bytes(), salt).map_err(failed)?;
     Ok(PasswordHash(hash.to_string()))
 }
@@ -102,6 +120,11 @@ fn hash(argon2: &Argon2<'_>, password: &str, salt: &[u8]) -> Result<PasswordHash
 fn verify(argon2: &Argon2<'_>, password: &str, hash: &PasswordHash) -> Result<bool> {
     use argon2::password_hash::Error as Failure;
     let stored = PhcHash::new(&hash.0).map_err(failed)?;
+    #[cfg(test)]
+    {
+        let params = Params::try_from(&stored).unwrap();
+        work::add(params.m_cost(), params.t_cost());
+    }
     match argon2.verify_password(password.as_bytes(), &stored) {
         Ok(()) => Ok(true),
         Err(Failure::PasswordInvalid) => Ok(false),

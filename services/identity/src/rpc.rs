@@ -2,6 +2,7 @@
 
 mod convert;
 
+use mallard_access::{Effect, Rule};
 use mallard_proto::common::v1::{Check, RunChecksRequest, RunChecksResponse};
 use mallard_proto::identity::v1::identity_service_server::IdentityService;
 use mallard_proto::identity::v1::*;
@@ -11,9 +12,8 @@ use tonic::{Request, Response, Status, async_trait};
 use crate::app::{App, NewAccount, Registration};
 use crate::checks;
 use crate::domain::{PlaceChange, ProfileChange};
-
-/// Metadata in which the edge passes on what the client says it is.
-const USER_AGENT: &str = "mallard-user-agent";
+use crate::store::AuditFilter;
+pub use convert::standing;
 
 type Answer<T> = Result<Response<T>, Status>;
 
@@ -29,14 +29,9 @@ impl Rpc {
     }
 }
 
-fn user_agent<T>(request: &Request<T>) -> String {
-    request.metadata().get(USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or_default().to_owned()
-}
-
 #[async_trait]
 impl IdentityService for Rpc {
     async fn register(&self, request: Request<RegisterRequest>) -> Answer<RegisterResponse> {
-        let user_agent = user_agent(&request);
         let r = request.into_inner();
         let registration = Registration {
             email: r.email,
@@ -44,16 +39,15 @@ impl IdentityService for Rpc {
             password_confirmation: r.password_confirmation,
             name: r.name,
             language: r.language,
-            user_agent,
+            device: r.device,
         };
         let (user, tokens) = self.app.register(registration).await.map_err(status)?;
         Ok(Response::new(RegisterResponse { user: Some(self.user(user)), tokens: Some(tokens.into()) }))
     }
 
     async fn login(&self, request: Request<LoginRequest>) -> Answer<LoginResponse> {
-        let user_agent = user_agent(&request);
         let r = request.into_inner();
-        let (user, tokens) = self.app.login(&r.email, r.password, &user_agent).await.map_err(status)?;
+        let (user, tokens) = self.app.login(&r.email, r.password, &r.device).await.map_err(status)?;
         Ok(Response::new(LoginResponse { user: Some(self.user(user)), tokens: Some(tokens.into()) }))
     }
 
@@ -80,6 +74,17 @@ impl IdentityService for Rpc {
 
     async fn revoke_session(&self, request: Request<RevokeSessionRequest>) -> Answer<()> {
         self.app.revoke_session(request.into_inner().id).await.map_err(status)?;
+        Ok(Response::new(()))
+    }
+
+    async fn reauthenticate(&self, request: Request<ReauthenticateRequest>) -> Answer<ReauthenticateResponse> {
+        let trusted = self.app.reauthenticate(request.into_inner().password).await.map_err(status)?;
+        Ok(Response::new(trusted.into()))
+    }
+
+    async fn change_password(&self, request: Request<ChangePasswordRequest>) -> Answer<()> {
+        let r = request.into_inner();
+        self.app.change_password(r.current_password, r.new_password).await.map_err(status)?;
         Ok(Response::new(()))
     }
 
@@ -144,7 +149,7 @@ impl IdentityService for Rpc {
         let r = request.into_inner();
         if !r.email.is_empty() {
             let found = self.app.user_by_email(&r.email).await.map_err(status)?;
-            let users: Vec<User> = found.into_iter().map(|user| self.user(user)).collect();
+            let users: Vec<User> = found.into_iter().map(|user| self.full_user(user)).collect();
             let count = r.count.then_some(users.len() as i64);
             return Ok(Response::new(AdminListUsersResponse { users, next_cursor: String::new(), count }));
         }
@@ -153,25 +158,25 @@ impl IdentityService for Rpc {
             true => Some(self.app.count_users().await.map_err(status)?),
             false => None,
         };
-        let users = page.items.into_iter().map(|user| self.user(user)).collect();
+        let users = page.items.into_iter().map(|user| self.full_user(user)).collect();
         Ok(Response::new(AdminListUsersResponse { users, next_cursor: page.next_cursor, count }))
     }
 
     async fn admin_get_user(&self, request: Request<AdminGetUserRequest>) -> Answer<AdminGetUserResponse> {
         let user = self.app.user(&request.into_inner().id).await.map_err(status)?;
-        Ok(Response::new(AdminGetUserResponse { user: Some(self.user(user)) }))
+        Ok(Response::new(AdminGetUserResponse { user: Some(self.full_user(user)) }))
     }
 
     async fn admin_ban_user(&self, request: Request<AdminBanUserRequest>) -> Answer<AdminBanUserResponse> {
         let r = request.into_inner();
         let until = r.until.map(|until| until.micros());
         let user = self.app.ban(r.id, &r.level, until, r.reason).await.map_err(status)?;
-        Ok(Response::new(AdminBanUserResponse { user: Some(self.user(user)) }))
+        Ok(Response::new(AdminBanUserResponse { user: Some(self.full_user(user)) }))
     }
 
     async fn admin_unban_user(&self, request: Request<AdminUnbanUserRequest>) -> Answer<AdminUnbanUserResponse> {
         let user = self.app.unban(request.into_inner().id).await.map_err(status)?;
-        Ok(Response::new(AdminUnbanUserResponse { user: Some(self.user(user)) }))
+        Ok(Response::new(AdminUnbanUserResponse { user: Some(self.full_user(user)) }))
     }
 
     async fn admin_kick_user(&self, request: Request<AdminKickUserRequest>) -> Answer<()> {
@@ -186,8 +191,104 @@ impl IdentityService for Rpc {
 
     async fn admin_set_roles(&self, request: Request<AdminSetRolesRequest>) -> Answer<AdminSetRolesResponse> {
         let r = request.into_inner();
-        let user = self.app.set_roles(r.id, &r.roles).await.map_err(status)?;
+        let user = self.app.set_roles(r.id, &r.roles, r.seller_id).await.map_err(status)?;
         Ok(Response::new(AdminSetRolesResponse { roles: user.roles.names() }))
+    }
+
+    async fn admin_list_bans(&self, request: Request<AdminListBansRequest>) -> Answer<AdminListBansResponse> {
+        let r = request.into_inner();
+        let page = self.app.bans(r.limit, &r.cursor).await.map_err(status)?;
+        let users = page.items.into_iter().map(|user| self.full_user(user)).collect();
+        Ok(Response::new(AdminListBansResponse { users, next_cursor: page.next_cursor }))
+    }
+
+    async fn admin_list_sessions(&self, r: Request<AdminListSessionsRequest>) -> Answer<AdminListSessionsResponse> {
+        let (sessions, current) = self.app.sessions_of(&r.into_inner().id).await.map_err(status)?;
+        let sessions = sessions.into_iter().map(|session| convert::session(session, &current)).collect();
+        Ok(Response::new(AdminListSessionsResponse { sessions }))
+    }
+
+    async fn admin_revoke_session(&self, request: Request<AdminRevokeSessionRequest>) -> Answer<()> {
+        let r = request.into_inner();
+        self.app.revoke_session_of(r.id, r.session_id).await.map_err(status)?;
+        Ok(Response::new(()))
+    }
+
+    async fn admin_list_policies(&self, r: Request<AdminListPoliciesRequest>) -> Answer<AdminListPoliciesResponse> {
+        let (policies, version) = self.app.policies(&r.into_inner().role).await.map_err(status)?;
+        let policies = policies.into_iter().map(Policy::from).collect();
+        Ok(Response::new(AdminListPoliciesResponse { policies, version }))
+    }
+
+    async fn admin_create_policy(&self, r: Request<AdminCreatePolicyRequest>) -> Answer<AdminCreatePolicyResponse> {
+        let r = r.into_inner();
+        // Id and effect are the use case's to fill in.
+        let rule = Rule {
+            id: String::new(),
+            role: r.role,
+            domain: r.domain,
+            path: r.path,
+            method: r.method,
+            effect: Effect::Allow,
+        };
+        let policy = self.app.create_policy(rule, &r.effect, r.note).await.map_err(status)?;
+        Ok(Response::new(AdminCreatePolicyResponse { policy: Some(policy.into()) }))
+    }
+
+    async fn admin_delete_policy(&self, request: Request<AdminDeletePolicyRequest>) -> Answer<()> {
+        self.app.delete_policy(request.into_inner().id).await.map_err(status)?;
+        Ok(Response::new(()))
+    }
+
+    async fn admin_explain_access(&self, r: Request<AdminExplainAccessRequest>) -> Answer<AdminExplainAccessResponse> {
+        let r = r.into_inner();
+        let explained = self.app.explain(r.roles, &r.domain, &r.method, &r.path).await.map_err(status)?;
+        let policy = explained.policy.map(Policy::from);
+        Ok(Response::new(AdminExplainAccessResponse { allowed: explained.allowed, policy }))
+    }
+
+    async fn admin_list_roles(&self, _: Request<AdminListRolesRequest>) -> Answer<AdminListRolesResponse> {
+        let roles = self.app.role_defs().await.map_err(status)?;
+        Ok(Response::new(AdminListRolesResponse { roles: roles.into_iter().map(Role::from).collect() }))
+    }
+
+    async fn admin_put_role(&self, request: Request<AdminPutRoleRequest>) -> Answer<AdminPutRoleResponse> {
+        let r = request.into_inner();
+        let role = self.app.put_role(r.name, r.inherits, r.note).await.map_err(status)?;
+        Ok(Response::new(AdminPutRoleResponse { role: Some(role.into()) }))
+    }
+
+    async fn admin_delete_role(&self, request: Request<AdminDeleteRoleRequest>) -> Answer<()> {
+        self.app.delete_role(request.into_inner().name).await.map_err(status)?;
+        Ok(Response::new(()))
+    }
+
+    async fn admin_get_allow_list(&self, _: Request<AdminGetAllowListRequest>) -> Answer<AdminGetAllowListResponse> {
+        let (paths, version) = self.app.allow_list().await.map_err(status)?;
+        Ok(Response::new(AdminGetAllowListResponse { paths, version }))
+    }
+
+    async fn admin_put_allow_list(&self, r: Request<AdminPutAllowListRequest>) -> Answer<AdminPutAllowListResponse> {
+        let (paths, version) = self.app.put_allow_list(r.into_inner().paths).await.map_err(status)?;
+        Ok(Response::new(AdminPutAllowListResponse { paths, version }))
+    }
+
+    async fn admin_list_keys(&self, _: Request<AdminListKeysRequest>) -> Answer<AdminListKeysResponse> {
+        let keys = self.app.keys().await.map_err(status)?;
+        Ok(Response::new(AdminListKeysResponse { keys: keys.into_iter().map(SigningKey::from).collect() }))
+    }
+
+    async fn admin_rotate_keys(&self, _: Request<AdminRotateKeysRequest>) -> Answer<AdminRotateKeysResponse> {
+        let key = self.app.rotate_keys().await.map_err(status)?;
+        Ok(Response::new(AdminRotateKeysResponse { key: Some(key.into()) }))
+    }
+
+    async fn admin_list_audit(&self, request: Request<AdminListAuditRequest>) -> Answer<AdminListAuditResponse> {
+        let r = request.into_inner();
+        let filter = AuditFilter { actor: r.actor, target: r.target, action: r.action, service: r.service };
+        let page = self.app.audit(r.limit, &r.cursor, filter).await.map_err(status)?;
+        let entries = page.items.into_iter().map(AuditEntry::from).collect();
+        Ok(Response::new(AdminListAuditResponse { entries, next_cursor: page.next_cursor }))
     }
 
     async fn create_user(&self, request: Request<CreateUserRequest>) -> Answer<CreateUserResponse> {
@@ -213,6 +314,25 @@ impl IdentityService for Rpc {
         let revocations = self.app.revocations(request.into_inner().after_seq).await.map_err(status)?;
         let revocations = revocations.into_iter().map(Revocation::from).collect();
         Ok(Response::new(ListRevocationsResponse { revocations }))
+    }
+
+    async fn list_standings(&self, request: Request<ListStandingsRequest>) -> Answer<ListStandingsResponse> {
+        let standings = self.app.standings(request.into_inner().after_seq).await.map_err(status)?;
+        let standings = standings.into_iter().map(|(seq, standing)| convert::standing(seq, standing)).collect();
+        Ok(Response::new(ListStandingsResponse { standings }))
+    }
+
+    async fn get_access(&self, request: Request<GetAccessRequest>) -> Answer<GetAccessResponse> {
+        let (version, rules) = self.app.access(request.into_inner().known_version).await.map_err(status)?;
+        Ok(Response::new(convert::access(version, rules)))
+    }
+
+    async fn touch_sessions(&self, request: Request<TouchSessionsRequest>) -> Answer<()> {
+        let uses = request.into_inner().uses.into_iter();
+        // A use without a time says nothing.
+        let uses = uses.filter_map(|used| Some((used.session_id, used.at?.micros()))).collect();
+        self.app.touch_sessions(uses).await.map_err(status)?;
+        Ok(Response::new(()))
     }
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Answer<RunChecksResponse> {

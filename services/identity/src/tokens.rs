@@ -21,9 +21,17 @@ use crate::store::{self, StoredKey, TokenHash};
 const NAME: &str = "mallard";
 /// A longer text is no token of ours.
 const TOKEN_BYTES_MAX: usize = 4_096;
-/// A token that names an unknown key makes an instance look for new keys at most this often.
+/// An instance signs with what it knew of the keys at most this long ago, and a token that names an unknown key makes it
+/// look at most this often.
 const RELOAD_INTERVAL: Micros = 1_000_000;
+/// How long before a key begins to sign it is there for all to see. Twice the time in which every instance has looked, so
+/// that all change over at one moment and none meets a token of a key it cannot know yet.
+pub const NOTICE: Micros = 2 * RELOAD_INTERVAL;
 const MICROS_PER_SECOND: Micros = 1_000_000;
+/// Length of an Ed25519 seed.
+pub const SEED_BYTES: usize = 32;
+/// How far the clocks of two instances may be apart.
+pub const CLOCK_SKEW: Micros = 30 * MICROS_PER_SECOND;
 
 /// What an access token says. Times are seconds since the epoch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -45,6 +53,9 @@ pub struct Claims {
     /// `buy` while the user may sign in but not buy.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ban: Option<String>,
+    /// When the user last gave the password, as OpenID Connect names it.
+    #[serde(default)]
+    pub auth_time: i64,
     /// When the token was issued.
     pub iat: i64,
     /// When it ceases to be good.
@@ -65,6 +76,7 @@ impl Claims {
             seller: user.acting_seller().to_owned(),
             lang: user.profile.language.clone(),
             ban: user.ban_level(now).map(|level| level.as_str().to_owned()),
+            auth_time: session.authenticated_at.div_euclid(MICROS_PER_SECOND),
             iat: now.div_euclid(MICROS_PER_SECOND),
             exp: now.saturating_add(ttl).div_euclid(MICROS_PER_SECOND),
             jti,
@@ -93,39 +105,47 @@ struct Key {
     verifying: Arc<DecodingKey>,
     /// Public key as JWKS has it.
     x: String,
-    retired: bool,
+    signs_at: Micros,
+    retired_at: Option<Micros>,
 }
 
 impl Tokens {
     /// Loads the signing keys; `fresh` becomes the first one of an empty database.
     ///
     /// # Errors
-    /// The database fails, or holds what is no key.
-    pub async fn open(db: Db, access_ttl: Micros, fresh: StoredKey) -> Result<Tokens> {
+    /// The database fails, or holds a key that cannot be used.
+    pub async fn open(db: Db, access_ttl: Micros, fresh: StoredKey) -> anyhow::Result<Tokens> {
         let now = fresh.created_at;
         let first = fresh.clone();
         db.tx("identity.signing_key", move |tx| {
             let first = first.clone();
             async move {
+                // Of several first instances at once one makes the key.
+                store::lock_keys(&tx).await?;
                 if store::keys(&tx, now).await?.iter().any(|key| key.retired_at.is_none()) {
                     return Ok::<(), Error>(());
                 }
-                // Two first instances at once may make one key each. Both are good: either verifies by looking it up.
                 store::insert_key(&tx, &first).await
             }
         })
         .await?;
         let tokens = Tokens { db, access_ttl, ring: Arc::new(RwLock::new(Ring { keys: Vec::new(), loaded_at: now })) };
-        tokens.reload(now).await?;
+        tokens.reload(now).await.map_err(|error| match std::error::Error::source(&error) {
+            Some(reason) => anyhow::anyhow!("{reason}"),
+            None => anyhow::Error::from(error),
+        })?;
         Ok(tokens)
     }
 
-    /// Signs claims.
+    /// Signs claims with the key whose turn it is.
     ///
     /// # Errors
-    /// There is no key, which a start of the service rules out.
-    pub fn sign(&self, claims: &Claims) -> Result<String> {
-        let key = self.ring.read().keys.iter().find(|key| !key.retired).cloned().ok_or_else(no_key)?;
+    /// The database fails while it is asked for the keys; there is no key, which a start of the service rules out.
+    pub async fn sign(&self, claims: &Claims, now: Micros) -> Result<String> {
+        if now >= self.ring.read().loaded_at.saturating_add(RELOAD_INTERVAL) {
+            self.reload(now).await?;
+        }
+        let key = self.ring.read().signing(now).cloned().ok_or_else(no_key)?;
         let header = Header { kid: Some(key.kid), ..Header::new(Algorithm::EdDSA) };
         jsonwebtoken::encode(&header, claims, &key.signing).map_err(failed)
     }
@@ -172,18 +192,50 @@ impl Tokens {
         Ok(known(&self.ring.read()))
     }
 
+    /// Returns the time at which a key must have retired for none of its tokens to be left.
+    pub fn forgotten_before(&self, now: Micros) -> Micros {
+        now.saturating_sub(self.access_ttl).saturating_sub(CLOCK_SKEW)
+    }
+
     /// Reads the keys again: those that sign, and those whose last token has not expired.
     async fn reload(&self, now: Micros) -> Result<()> {
-        let stored = store::keys(&self.db, now.saturating_sub(self.access_ttl)).await?;
-        let keys = stored.iter().map(|key| Key::new(key, now)).collect::<Result<Vec<_>>>()?;
+        let stored = store::keys(&self.db, self.forgotten_before(now)).await?;
+        let keys = stored.iter().map(Key::new).collect::<Result<Vec<_>>>()?;
         *self.ring.write() = Ring { keys, loaded_at: now };
         Ok(())
     }
 }
 
+impl Ring {
+    /// Returns the key that signs at this time. Where the clock that made the keys is ahead of ours none has begun: then
+    /// the one that is to begin first.
+    fn signing(&self, now: Micros) -> Option<&Key> {
+        let mut standing = self.keys.iter().filter(|key| key.retired_at.is_none_or(|at| now < at));
+        let first = standing.clone().next_back();
+        standing.find(|key| key.signs_at <= now).or(first)
+    }
+}
+
 impl Key {
-    fn new(stored: &StoredKey, now: Micros) -> Result<Key> {
-        let pair = SigningKey::from_bytes(&stored.secret);
+    fn new(stored: &StoredKey) -> Result<Key> {
+        let unusable = |why: String| {
+            let text = format!(
+                "signing key {} in identity's table signing_keys cannot be used: {why}; restore the row from a backup, or \
+                 delete it so that a start makes a new key (everybody who is signed in then renews the access token)",
+                stored.kid
+            );
+            Error::internal("unusable_signing_key", "something went wrong on our side")
+                .source(std::io::Error::other(text))
+        };
+        let seed: [u8; SEED_BYTES] = stored
+            .secret
+            .as_slice()
+            .try_into()
+            .map_err(|_| unusable(format!("the secret has {} bytes, not {SEED_BYTES}", stored.secret.len())))?;
+        if seed.iter().all(|byte| *byte == seed[0]) {
+            return Err(unusable("the secret is one byte over and over, which is no secret".to_owned()));
+        }
+        let pair = SigningKey::from_bytes(&seed);
         let document = pair.to_pkcs8_der().map_err(failed)?;
         let public = pair.verifying_key().to_bytes();
         Ok(Key {
@@ -191,7 +243,8 @@ impl Key {
             signing: Arc::new(EncodingKey::from_ed_der(document.as_bytes())),
             verifying: Arc::new(DecodingKey::from_ed_der(&public)),
             x: URL_SAFE_NO_PAD.encode(public),
-            retired: stored.retired_at.is_some_and(|at| at <= now),
+            signs_at: stored.signs_at,
+            retired_at: stored.retired_at,
         })
     }
 }

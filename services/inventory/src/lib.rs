@@ -18,7 +18,9 @@ use std::sync::Arc;
 
 use futures_util::FutureExt;
 use mallard_proto::inventory::v1::inventory_service_server::InventoryServiceServer;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
+
+pub use config::Config;
 
 /// Planted bug, tests only: a confirm writes no ledger entry. `stock.conservation` must notice.
 pub const SWITCH_SKIP_LEDGER: &str = "inventory.skip_ledger";
@@ -41,7 +43,8 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let app = Arc::new(app::App::new(ctx, config));
     let server = InventoryServiceServer::new(rpc::Rpc::new(app.clone()));
     let mut parts = Parts::new(tonic::service::Routes::new(server));
-    parts.tasks.push(app::expire_loop(app.clone()).boxed());
-    parts.tasks.push(availability::announce_loop(app).boxed());
+    let expiring = app.clone();
+    parts.tasks.push(Task::restarting("expire", move || app::expire_loop(expiring.clone())));
+    parts.tasks.push(Task::restarting("announce", move || availability::announce_loop(app.clone())));
     Ok(parts)
 }

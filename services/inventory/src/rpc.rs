@@ -6,7 +6,7 @@ use mallard_proto::Timestamp;
 use mallard_proto::common::v1 as common;
 use mallard_proto::inventory::v1 as pb;
 use mallard_proto::inventory::v1::inventory_service_server::InventoryService;
-use mallard_rpc::status;
+use mallard_rpc::{status, with_current};
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
@@ -29,6 +29,7 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl InventoryService for Rpc {
     async fn reserve(&self, request: Request<pb::ReserveRequest>) -> Answer<pb::ReserveResponse> {
+        for_the_mall()?;
         let request = request.into_inner();
         let reservation =
             self.0.reserve(&request.id, &lines(request.lines), request.expires_at_micros).await.map_err(status)?;
@@ -36,16 +37,19 @@ impl InventoryService for Rpc {
     }
 
     async fn confirm(&self, request: Request<pb::ConfirmRequest>) -> Answer<pb::ConfirmResponse> {
+        for_the_mall()?;
         let reservation = self.0.confirm(&request.into_inner().id).await.map_err(status)?;
         Ok(Response::new(pb::ConfirmResponse { reservation: Some(reservation_out(reservation)) }))
     }
 
     async fn release(&self, request: Request<pb::ReleaseRequest>) -> Answer<pb::ReleaseResponse> {
+        for_the_mall()?;
         let reservation = self.0.release(&request.into_inner().id).await.map_err(status)?;
         Ok(Response::new(pb::ReleaseResponse { reservation: Some(reservation_out(reservation)) }))
     }
 
     async fn r#return(&self, request: Request<pb::ReturnRequest>) -> Answer<pb::ReturnResponse> {
+        for_the_mall()?;
         let request = request.into_inner();
         let lines = lines(request.lines);
         let applied =
@@ -54,6 +58,7 @@ impl InventoryService for Rpc {
     }
 
     async fn batch_get_stock(&self, request: Request<pb::BatchGetStockRequest>) -> Answer<pb::BatchGetStockResponse> {
+        with_current(|call| call.caller.require_identity()).map_err(status)?;
         let stocks = self.0.stocks(&request.into_inner().sku_ids).await.map_err(status)?;
         Ok(Response::new(pb::BatchGetStockResponse { stocks: stocks.into_iter().map(stock_out).collect() }))
     }
@@ -84,6 +89,7 @@ impl InventoryService for Rpc {
     }
 
     async fn receive_stock(&self, request: Request<pb::ReceiveStockRequest>) -> Answer<pb::ReceiveStockResponse> {
+        for_the_mall()?;
         let request = request.into_inner();
         let created = self.0.receive(&lines(request.lines), &request.reason).await.map_err(status)?;
         // A call makes at most ten thousand rows.
@@ -91,6 +97,7 @@ impl InventoryService for Rpc {
     }
 
     async fn scan_ledger(&self, request: Request<pb::ScanLedgerRequest>) -> Answer<pb::ScanLedgerResponse> {
+        for_the_mall()?;
         let request = request.into_inner();
         let entries = self.0.ledger(request.after_seq, request.limit).await.map_err(status)?;
         Ok(Response::new(pb::ScanLedgerResponse { entries: entries.into_iter().map(entry_out).collect() }))
@@ -100,6 +107,7 @@ impl InventoryService for Rpc {
         &self,
         request: Request<pb::BatchGetReservationsRequest>,
     ) -> Answer<pb::BatchGetReservationsResponse> {
+        for_the_mall()?;
         let reservations = self.0.reservations(&request.into_inner().ids).await.map_err(status)?;
         let reservations = reservations.into_iter().map(reservation_out).collect();
         Ok(Response::new(pb::BatchGetReservationsResponse { reservations }))
@@ -109,6 +117,7 @@ impl InventoryService for Rpc {
         &self,
         request: Request<pb::ScanReservationsRequest>,
     ) -> Answer<pb::ScanReservationsResponse> {
+        for_the_mall()?;
         let request = request.into_inner();
         let reservations = self.0.reservations_after(&request.after_id, request.limit).await.map_err(status)?;
         let reservations = reservations.into_iter().map(reservation_out).collect();
@@ -116,6 +125,7 @@ impl InventoryService for Rpc {
     }
 
     async fn run_checks(&self, _request: Request<common::RunChecksRequest>) -> Answer<common::RunChecksResponse> {
+        for_the_mall()?;
         let findings = checks::run(&self.0).await.map_err(status)?;
         let mut checks: Vec<common::Check> = findings
             .into_iter()
@@ -124,6 +134,11 @@ impl InventoryService for Rpc {
         checks.extend(self.0.ctx.check_events().await.map_err(status)?);
         Ok(Response::new(common::RunChecksResponse { checks }))
     }
+}
+
+/// Refuses everybody but the mall's own services: what is held, sold and returned is decided by orders, not by shoppers.
+fn for_the_mall() -> Result<(), Status> {
+    with_current(|call| call.caller.require_system()).map_err(status)
 }
 
 fn lines(lines: Vec<pb::Line>) -> Vec<Line> {

@@ -1,5 +1,6 @@
 //! The use cases of orders.
 
+mod audited;
 mod moves;
 mod place;
 mod refund;
@@ -11,7 +12,7 @@ use mallard_db::{Db, Tx};
 use mallard_flow::Engine;
 use mallard_proto::order::v1::OrderChanged;
 use mallard_rpc::Caller;
-use mallard_runtime::Context;
+use mallard_runtime::{Audit, Context};
 use mallard_types::{Error, Micros, Result, page};
 pub use place::{PayWith, PlaceInput, Placed};
 pub use refund::{RefundInput, Refunded};
@@ -50,7 +51,9 @@ impl App {
     pub async fn quote(&self, lines: Vec<WantedLine>, basket: Basket, address_id: &str) -> Result<Quote> {
         let caller = mallard_rpc::current().caller;
         let user_id = if caller.is_system() { String::new() } else { caller.require_user()?.to_owned() };
-        let lines = if lines.is_empty() { self.peers.cart_lines(&user_id).await?.0 } else { lines };
+        // The mall itself has no cart.
+        let from_cart = lines.is_empty() && !user_id.is_empty();
+        let lines = if from_cart { self.peers.cart_lines(&user_id).await?.0 } else { lines };
         place::check_lines(&lines, &caller)?;
         let address =
             if address_id.is_empty() { basket.address.clone() } else { Some(self.peers.address(address_id).await?) };
@@ -127,7 +130,8 @@ impl App {
         store::scan(&self.db, after_id, i64::from(limit.clamp(1, 1_000))).await
     }
 
-    /// Loads an order, takes a decision, saves it with its event, in one transaction with whatever `then` adds.
+    /// Loads an order, takes a decision, saves it with its event, in one transaction with whatever `then` adds. `name` is the
+    /// action in the audit log when an operator decides.
     pub(crate) async fn decide<D, T>(
         self: &Arc<Self>,
         name: &'static str,
@@ -140,7 +144,7 @@ impl App {
         T: AsyncThen,
     {
         let (app, id, by, at) = (self.clone(), id.to_owned(), actor(), self.context.now());
-        let shared = Arc::new((app, id, by, decide, then));
+        let shared = Arc::new((app, id, by, self.context.audit(), decide, then));
         for _ in 1..MOVED_TRIES_MAX {
             match Self::decide_once(&self.db, name, at, shared.clone()).await {
                 // Somebody else was faster; the decision is taken again on what they left.
@@ -155,7 +159,7 @@ impl App {
         db: &Db,
         name: &'static str,
         at: Micros,
-        shared: Arc<(Arc<App>, String, String, D, T)>,
+        shared: Arc<(Arc<App>, String, String, Audit, D, T)>,
     ) -> Result<Order>
     where
         D: Fn(&Order) -> Result<EventKind> + Send + Sync + 'static,
@@ -164,9 +168,11 @@ impl App {
         db.tx(name, move |tx: Tx| {
             let shared = shared.clone();
             async move {
-                let (app, id, by, decide, then) = &*shared;
-                let order = store::load(&tx, id).await?;
-                let order = app.append(&tx, &order, decide(&order)?, at, by).await?;
+                let (app, id, by, audit, decide, then) = &*shared;
+                let before = store::load(&tx, id).await?;
+                let kind = decide(&before)?;
+                let order = app.append(&tx, &before, kind.clone(), at, by).await?;
+                audit.append(&tx, name, id, || audited::change(&before, &order, &kind)).await?;
                 then.run(&tx, &order).await?;
                 Ok(order)
             }

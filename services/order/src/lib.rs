@@ -20,6 +20,8 @@ use mallard_bus::Subscription;
 use mallard_proto::order::v1::order_service_server::OrderServiceServer;
 use mallard_runtime::{Context, Parts, ServiceSpec};
 
+pub use config::Config;
+
 /// Describes the service to the runtime.
 pub fn service() -> ServiceSpec {
     ServiceSpec {

@@ -12,7 +12,7 @@ use mallard_proto::payment::v1 as pay;
 use mallard_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use mallard_proto::promotion::v1 as promo;
 use mallard_proto::promotion::v1::promotion_service_client::PromotionServiceClient;
-use mallard_rpc::ServiceChannel;
+use mallard_rpc::{Call, Caller, ServiceChannel};
 use mallard_runtime::Context;
 use mallard_types::{Error, Kind, Micros, Money, Result};
 
@@ -200,7 +200,8 @@ impl Peers {
     pub async fn reserve(&self, order_id: &str, units: &[Units], expires_at: Micros) -> Result<()> {
         let request =
             stock::ReserveRequest { id: order_id.into(), lines: stock_lines(units), expires_at_micros: expires_at };
-        self.inventory.clone().reserve(request).await.map_err(mallard_rpc::error)?;
+        // Stock is promised to orders: the shopper's word is not asked for.
+        as_mall(self.inventory.clone().reserve(request)).await.map_err(mallard_rpc::error)?;
         Ok(())
     }
 
@@ -221,11 +222,8 @@ impl Peers {
 
     /// Gives held units back.
     pub async fn release(&self, order_id: &str) -> Result<()> {
-        self.inventory
-            .clone()
-            .release(stock::ReleaseRequest { id: order_id.into() })
-            .await
-            .map_err(mallard_rpc::error)?;
+        let request = stock::ReleaseRequest { id: order_id.into() };
+        as_mall(self.inventory.clone().release(request)).await.map_err(mallard_rpc::error)?;
         Ok(())
     }
 
@@ -287,6 +285,11 @@ impl Peers {
             Some(pay::RefundStatus::Pending) | None => RefundAnswer::Unknown,
         })
     }
+}
+
+/// Runs a call as the mall itself, with everything else as it is in the present one.
+async fn as_mall<F: Future>(work: F) -> F::Output {
+    mallard_rpc::scope(Call { caller: Caller::system("order"), ..mallard_rpc::current() }, work).await
 }
 
 /// Makes the order's lines of a quote.

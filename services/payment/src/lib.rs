@@ -17,7 +17,7 @@ mod vault;
 use std::sync::Arc;
 
 use mallard_proto::payment::v1::payment_service_server::PaymentServiceServer;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 use tonic::service::Routes;
 
 use crate::acquirer::books::Books;
@@ -58,6 +58,7 @@ pub fn parts(
     let db = ctx.db();
     let app = Arc::new(app::App::new(ctx, config, db, provider)?);
     let mut parts = Parts::new(Routes::new(PaymentServiceServer::new(rpc::Rpc::new(app.clone()))));
-    parts.tasks.push(Box::pin(flows::settle_until_shutdown(app.clone())));
+    let settling = app.clone();
+    parts.tasks.push(Task::restarting("settle", move || flows::settle_until_shutdown(settling.clone())));
     Ok((app, parts))
 }

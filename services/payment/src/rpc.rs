@@ -35,6 +35,7 @@ fn answer<T, M>(result: Result<T>, message: impl FnOnce(T) -> M) -> Answer<M> {
 #[tonic::async_trait]
 impl PaymentService for Rpc {
     async fn tokenise(&self, request: Request<TokeniseRequest>) -> Answer<TokeniseResponse> {
+        check_paying()?;
         let input = request.into_inner().input.unwrap_or_default();
         let typed =
             CardInput { number: input.number, exp_month: input.exp_month, exp_year: input.exp_year, cvc: input.cvc };
@@ -70,6 +71,7 @@ impl PaymentService for Rpc {
         &self,
         request: Request<CloseOrderPaymentsRequest>,
     ) -> Answer<CloseOrderPaymentsResponse> {
+        for_the_mall()?;
         let request = request.into_inner();
         answer(self.0.close(&request.order_id, &request.reason).await, |closed| CloseOrderPaymentsResponse {
             unknown: closed.unknown,
@@ -78,6 +80,7 @@ impl PaymentService for Rpc {
     }
 
     async fn refund_order(&self, request: Request<RefundOrderRequest>) -> Answer<RefundOrderResponse> {
+        for_the_mall()?;
         let request = request.into_inner();
         let order_id = request.order_id.clone();
         let wish = refund_request(request).map_err(mallard_rpc::status)?;
@@ -155,6 +158,7 @@ impl PaymentService for Rpc {
     }
 
     async fn run_checks(&self, _: Request<RunChecksRequest>) -> Answer<RunChecksResponse> {
+        for_the_mall()?;
         let check = |v: checks::Verdict| Check { name: v.name.to_owned(), ok: v.ok, detail: v.detail };
         let run = async {
             let mut checks: Vec<Check> = checks::run(&self.0).await?.into_iter().map(check).collect();
@@ -163,6 +167,20 @@ impl PaymentService for Rpc {
         };
         answer(run.await, |checks| RunChecksResponse { checks })
     }
+}
+
+/// Refuses everybody but the mall's own services: orders close payments and give money back, shoppers and operators ask them.
+fn for_the_mall() -> std::result::Result<(), RpcStatus> {
+    mallard_rpc::with_current(|call| call.caller.require_system()).map_err(mallard_rpc::status)
+}
+
+/// Refuses everybody but signed-in users and the mall itself: a card is kept for somebody.
+fn check_paying() -> std::result::Result<(), RpcStatus> {
+    let check = |caller: &mallard_rpc::Caller| match caller.is_system() {
+        true => Ok(()),
+        false => caller.require_user().map(|_| ()),
+    };
+    mallard_rpc::with_current(|call| check(&call.caller)).map_err(mallard_rpc::status)
 }
 
 fn optional_money(money: Option<MoneyMessage>) -> Result<Option<Money>> {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use mallard_proto::Timestamp;
 use mallard_proto::promotion::v1::promotion_service_server::PromotionService;
 use mallard_proto::promotion::v1::{self as pb, QuoteRequest, QuoteResponse};
-use mallard_types::Micros;
+use mallard_rpc::Caller;
+use mallard_types::{Error, Micros};
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
@@ -25,10 +26,20 @@ impl Rpc {
 impl PromotionService for Rpc {
     async fn quote(&self, request: Request<QuoteRequest>) -> Result<Response<QuoteResponse>, Status> {
         let request = request.into_inner();
+        mallard_rpc::with_current(|call| check_caller(&call.caller, &request.user_id)).map_err(mallard_rpc::status)?;
         let wanted = request.lines.into_iter().map(wanted).collect();
         let (quote, expires_at) = self.0.quote(wanted, &request.coupon_codes).await.map_err(mallard_rpc::status)?;
         Ok(Response::new(QuoteResponse { quote: Some(quote_message(quote, expires_at)) }))
     }
+}
+
+/// Refuses calls without identity, and a user other than the one who asks.
+fn check_caller(caller: &Caller, user_id: &str) -> mallard_types::Result<()> {
+    caller.require_identity()?;
+    if caller.is_system() || user_id.is_empty() || caller.require_user().is_ok_and(|own| own == user_id) {
+        return Ok(());
+    }
+    Err(Error::forbidden("not_your_quote", "a quote is for the user who asks for it").param("user_id"))
 }
 
 fn wanted(line: pb::QuoteLineInput) -> Wanted {

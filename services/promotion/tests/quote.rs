@@ -8,7 +8,7 @@ use mallard_proto::promotion::v1::promotion_service_client::PromotionServiceClie
 use mallard_proto::promotion::v1::{Quote, QuoteLineInput, QuoteRequest};
 use mallard_rpc::ServiceChannel;
 use mallard_runtime::{Clock, Mall, Parts, ServiceSpec, Settings};
-use mallard_testkit::{as_guest, as_system, as_user, settings, several, start};
+use mallard_testkit::{as_guest, as_stranger, as_system, as_user, settings, several, start};
 use mallard_types::{Error, Result};
 use tonic::{Request, Response, Status};
 
@@ -175,6 +175,21 @@ async fn a_coupon_nobody_issued_is_refused() {
         QuoteRequest { lines: vec![line("sku_990", 1)], coupon_codes: vec!["SPRING".into()], ..Default::default() };
     let error = as_guest(ask(&mall, request)).await.unwrap_err();
     assert_eq!(why(&error), ("refused", "coupon_unknown", "coupon_codes[0]"));
+}
+
+#[tokio::test]
+async fn a_quote_is_for_the_user_who_asks_and_for_nobody_unknown() {
+    let mall = several(vec![mallard_promotion::service(), catalog_spec()]).await;
+    let of = |user_id: &str| {
+        ask(&mall, QuoteRequest { lines: vec![line("sku_990", 1)], user_id: user_id.into(), ..Default::default() })
+    };
+    let stranger = as_stranger(of("")).await.unwrap_err();
+    assert_eq!(why(&stranger), ("unauthenticated", "identity_required", ""));
+    for refused in [as_stranger(of("usr_1")).await, as_guest(of("usr_1")).await, as_user("usr_2", of("usr_1")).await] {
+        assert!(matches!(refused.unwrap_err().code.as_ref(), "identity_required" | "not_your_quote"));
+    }
+    assert!(as_user("usr_1", of("usr_1")).await.is_ok());
+    assert!(as_system(of("usr_1")).await.is_ok());
 }
 
 #[tokio::test]

@@ -13,6 +13,8 @@ use crate::endpoint::Reply;
 
 /// Header of the request id, in and out.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const OPENER_POLICY: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
 /// Most characters of a request id that a client may choose.
 const REQUEST_ID_CHARS_MAX: usize = 128;
 
@@ -45,19 +47,21 @@ pub(super) fn response(parts: &Parts, mut reply: Reply, request_id: &str) -> Res
     harden(headers);
     // With a version the client may keep its copy and ask whether it is still good.
     let keep = if headers.contains_key(ETAG) { "private, no-cache" } else { "no-store" };
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static(keep));
-    headers.insert(VARY, HeaderValue::from_static("Authorization, Accept-Language, X-Cart-Token"));
+    headers.entry(CACHE_CONTROL).or_insert(HeaderValue::from_static(keep));
+    headers.entry(VARY).or_insert(HeaderValue::from_static("Authorization, Accept-Language, X-Cart-Token"));
     if let Ok(value) = HeaderValue::from_str(request_id) {
         headers.insert(REQUEST_ID, value);
     }
     response
 }
 
-/// Adds the headers that keep a browser from guessing types, sending referrers and framing.
+/// Adds the headers that keep a browser from guessing types, sending referrers, framing and sharing with other origins.
 pub fn harden(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(REFERRER_POLICY, HeaderValue::from_static("no-referrer"));
     headers.insert(X_FRAME_OPTIONS, HeaderValue::from_static("DENY"));
+    headers.insert(RESOURCE_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(OPENER_POLICY, HeaderValue::from_static("same-origin"));
     headers
         .entry(http::header::CONTENT_SECURITY_POLICY)
         .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));

@@ -10,7 +10,7 @@ use axum::body::Body;
 use http::{HeaderMap, Request, StatusCode};
 use http_body_util::BodyExt;
 use mallard_gateway_core::{
-    Authenticate, Begin, Claim, Edge, EdgeConfig, Hook, IdempotencyStore, Remembered, Source, auth, routes,
+    Authenticate, Begin, Claim, Edge, EdgeConfig, Hook, IdempotencyStore, Identity, Remembered, Source, auth, routes,
 };
 use mallard_rpc::{Caller, CallerKind, Channels, Trace};
 use mallard_types::{Error, Result};
@@ -22,13 +22,15 @@ pub struct Names;
 
 #[async_trait]
 impl Authenticate for Names {
-    async fn authenticate(&self, headers: &HeaderMap) -> Result<Caller> {
-        let Some(token) = auth::bearer(headers)? else { return Ok(Caller::default()) };
+    async fn authenticate(&self, headers: &HeaderMap) -> Result<Identity> {
+        let Some(token) = auth::bearer(headers)? else { return Ok(Identity::default()) };
         if token == "expired" {
             return Err(Error::unauthenticated("token_expired", "sign in again"));
         }
         let (user, role) = token.split_once(':').unwrap_or((token, "user"));
-        Ok(Caller { kind: CallerKind::User, user_id: user.into(), roles: vec![role.into()], ..Caller::default() })
+        let caller =
+            Caller { kind: CallerKind::User, user_id: user.into(), roles: vec![role.into()], ..Caller::default() };
+        Ok(Identity { caller, authenticated_at: 0 })
     }
 }
 
@@ -102,6 +104,7 @@ pub fn edge_with(
     let source = Source {
         id: Box::new(move |prefix| format!("{prefix}_{}", counter.fetch_add(1, Ordering::SeqCst))),
         trace: Box::new(|| Trace::new(7, 7)),
+        now: Box::new(|| 1_767_225_600_000_000),
     };
     let routes = routes(|service| channels.channel(service));
     Edge::new(routes, Arc::new(Names), store, hook, source, config).unwrap()
@@ -120,7 +123,12 @@ pub async fn send(edge: &Arc<Edge>, verb: &str, path: &str, headers: &[(&str, &s
     if !body.is_empty() && !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
         request = request.header("content-type", "application/json");
     }
-    let response = Arc::clone(edge).handle(request.body(Body::from(body.to_owned())).unwrap()).await;
+    ask(edge, request.body(Body::from(body.to_owned())).unwrap()).await
+}
+
+/// Sends a request as it is.
+pub async fn ask(edge: &Arc<Edge>, request: Request<Body>) -> Answer {
+    let response = Arc::clone(edge).handle(request).await;
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.unwrap().to_bytes();
     Answer { status: parts.status, headers: parts.headers, text: String::from_utf8(bytes.to_vec()).unwrap() }

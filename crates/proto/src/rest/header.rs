@@ -24,7 +24,8 @@ pub fn text(headers: &HeaderMap, name: &'static str) -> Result<String, Error> {
     }
 }
 
-/// Reads `If-Match` as a version: `"7"`, `W/"7"` or `7`. `*` and no header both mean any version.
+/// Reads `If-Match` as a version: `"7"`, `W/"7"` or `7`, also `"7-…"`, the tag of a page that shows more than the version
+/// says. `*` and no header both mean any version.
 ///
 /// # Errors
 /// `invalid_field` for a list or for what is no tag, `version_mismatch` for a tag that no version has.
@@ -34,7 +35,8 @@ pub fn if_match(headers: &HeaderMap) -> Result<Option<i64>, Error> {
     if text == "*" {
         return Ok(None);
     }
-    if let Ok(version) = tag(text).parse() {
+    let tagged = tag(text).split_once('-').map_or(tag(text), |(version, _)| version);
+    if let Ok(version) = tagged.parse() {
         return Ok(Some(version));
     }
     let quoted = tag(text) != text && !text.contains(',');
@@ -77,6 +79,7 @@ mod tests {
         assert_eq!(if_match_of("\"7\""), Ok(Some(7)));
         assert_eq!(if_match_of("W/\"7\""), Ok(Some(7)));
         assert_eq!(if_match_of("7"), Ok(Some(7)));
+        assert_eq!(if_match_of("\"7-5f3a\""), Ok(Some(7)));
         assert_eq!(if_match_of("*"), Ok(None));
         assert_eq!(if_match_of("\"abc\""), Err("version_mismatch".into()));
         assert_eq!(if_match_of("\"1\", \"2\""), Err("invalid_field".into()));

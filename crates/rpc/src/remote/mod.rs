@@ -1,63 +1,95 @@
 //! The callee in other processes: its endpoints, each with a connection, a breaker and a load.
+//!
+//! | file | idea |
+//! |---|---|
+//! | `discover.rs`, `endpoint.rs` | where endpoints are learnt from, and their text |
+//! | `member.rs`, `load.rs`, `judge.rs` | what is known of an endpoint, and learnt from each call |
+//! | `select.rs` | who may be chosen: breakers, then `version.rs`, then `zone.rs` |
+//! | `balance/` | who is chosen |
 
-mod balancer;
-mod breaker;
+mod balance;
 mod discover;
+mod endpoint;
+mod judge;
 mod load;
-mod window;
+mod member;
+mod select;
+mod set;
+#[cfg(test)]
+mod tests;
+mod version;
+mod zone;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use http::header::HeaderValue;
+use http::header::{HeaderMap, HeaderValue};
 use http::{Request, Response};
 use mallard_types::{Error, Result};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tonic::body::Body;
-use tonic::transport::Endpoint;
 use tonic::{Code, Status};
 use tower::Service;
 
 pub use discover::{Discover, StaticEndpoints};
+pub(crate) use judge::hint;
 
-use self::balancer::{Member, Turn, pick};
-use self::breaker::{Breaker, Change, Outcome};
+use self::balance::hash;
+use self::endpoint::Endpoint;
+use self::judge::judge;
 use self::load::Load;
+use self::member::Member;
+use self::select::{Fleet, Selector, Wish};
 use crate::body::drop_bad_details;
+use crate::breaker::{Breaker, Quota};
 use crate::chance::Chance;
-use crate::config::{HEADER_LIST_BYTES_MAX, Policy};
-use crate::error::{is_answer, status};
+use crate::config::{Balance, HEADER_LIST_BYTES_MAX, HashOn, Policy};
+use crate::error::status;
 use crate::guard::deadline_exceeded;
-use crate::metadata::{CLUSTER, SERVICE};
-use crate::retry::{Answer, head_code};
+use crate::metadata::{self, CLUSTER, SERVICE};
+use crate::policy::retry::{Answer, head_code};
+use crate::snapshot::EndpointState;
 
 /// Most endpoints of one service that are connected to.
 const ENDPOINTS_MAX: usize = 256;
 
 /// One remote service.
 pub(crate) struct Remote {
+    name: Arc<str>,
     service: HeaderValue,
     cluster_secret: Option<HeaderValue>,
     policy: Policy,
+    chance: Arc<Chance>,
+    quota: Arc<Quota>,
+    selector: Selector,
     listed: Mutex<watch::Receiver<Vec<String>>>,
-    endpoints: RwLock<Arc<[Arc<Peer>]>>,
+    endpoints: RwLock<Arc<Endpoints>>,
 }
 
-/// One endpoint of a service.
-struct Peer {
-    uri: String,
-    channel: tonic::transport::Channel,
-    member: Member,
+/// The endpoints at one time; `channels` are those of the fleet's members, in their order.
+struct Endpoints {
+    fleet: Fleet,
+    channels: Vec<tonic::transport::Channel>,
 }
+
+/// Remembers the endpoint of a call's last attempt, so that the next goes to another; 0 before the first.
+#[derive(Debug, Default)]
+pub(crate) struct Tried(AtomicU64);
 
 impl Remote {
     /// Makes the callee from its first list of endpoints.
     ///
     /// # Errors
-    /// `invalid` when an endpoint of the first list is no URI, or the name or secret cannot be sent in a header.
-    pub(crate) fn new(service: &str, secret: &str, discover: &dyn Discover, policy: Policy) -> Result<Self> {
+    /// `invalid` when an endpoint of the first list is no good, or the name or secret cannot be sent in a header.
+    pub(crate) fn new(
+        service: &str,
+        secret: &str,
+        discover: &dyn Discover,
+        policy: Policy,
+        chance: Arc<Chance>,
+    ) -> Result<Self> {
         let mut listed = discover.watch(service);
         let first = listed.borrow_and_update().clone();
         let mut cluster_secret = None;
@@ -66,31 +98,47 @@ impl Remote {
             value.set_sensitive(true);
             cluster_secret = Some(value);
         }
+        let quota = Arc::new(Quota::new(policy.ejection_max_percent));
+        let selector = Selector::new(&policy, Arc::clone(&quota));
+        let none = Endpoints { fleet: selector.fleet(Vec::new()), channels: Vec::new() };
         let remote = Remote {
+            name: service.into(),
             service: header(service, "service")?,
             cluster_secret,
             policy,
+            chance,
+            quota,
+            selector,
             listed: Mutex::new(listed),
-            endpoints: RwLock::new(Arc::new([])),
+            endpoints: RwLock::new(Arc::new(none)),
         };
-        let peers = first.iter().take(ENDPOINTS_MAX).map(|uri| remote.connect(uri)).collect::<Result<_>>()?;
-        *remote.endpoints.write() = peers;
+        for text in &first {
+            Endpoint::parse(text)?;
+        }
+        remote.replace(&first);
         Ok(remote)
     }
 
-    /// Makes one attempt at the endpoint the balancer picks.
-    pub(crate) async fn call(&self, mut request: Request<Body>, deadline: Instant, chance: &Chance) -> Answer {
+    /// Makes one attempt at the endpoint the balancer picks, another than the last attempt's where there is one.
+    pub(crate) async fn call(&self, mut request: Request<Body>, deadline: Instant, tried: &Tried) -> Answer {
         let started = Instant::now();
         let endpoints = self.endpoints();
-        let Some((peer, turn)) = pick(&endpoints, |peer| &peer.member, started, chance) else {
+        let picked = {
+            let version = metadata::version(request.headers(), &self.name);
+            let key = if self.selector.hashes() { self.key(request.headers()) } else { None };
+            let wish = Wish { version: version.as_deref(), key, avoid: tried.0.load(Ordering::Relaxed) };
+            self.selector.pick(&endpoints.fleet, wish, started, &self.chance)
+        };
+        let Some((index, turn)) = picked else {
             return Err(status(no_endpoint()));
         };
+        tried.0.store(endpoints.fleet.members[index].id, Ordering::Relaxed);
         let headers = request.headers_mut();
         headers.insert(SERVICE, self.service.clone());
         if let Some(secret) = &self.cluster_secret {
             headers.insert(CLUSTER, secret.clone());
         }
-        let mut channel = peer.channel.clone();
+        let mut channel = endpoints.channels[index].clone();
         let sent = async move {
             std::future::poll_fn(|cx| channel.poll_ready(cx)).await?;
             channel.call(request).await
@@ -101,44 +149,96 @@ impl Remote {
             Ok(Err(error)) => Err(transport_status(error, deadline)),
             Err(_) => Err(status(deadline_exceeded())),
         };
-        peer.settle(turn, judge(&answer, started.elapsed(), self.policy.connect_timeout), started);
+        let now = Instant::now();
+        turn.settle(judge(&answer, now - started, self.policy.connect_timeout), now);
         answer
     }
 
+    /// Returns what is known of the endpoints.
+    pub(crate) fn states(&self, now: Instant) -> Vec<EndpointState> {
+        self.endpoints().fleet.members.iter().map(|member| member.state(now)).collect()
+    }
+
+    /// Returns the hash of what the same endpoint is chosen for: the first of user, session and address that the call
+    /// has, from the one that is asked for on.
+    fn key(&self, headers: &HeaderMap) -> Option<u64> {
+        let (user, session, address) = metadata::identity(headers);
+        let order = match (self.policy.balance, self.policy.hash_on) {
+            (Balance::IpHash, _) | (_, HashOn::Address) => [address, session, user],
+            (_, HashOn::User) => [user, session, address],
+            (_, HashOn::Session) => [session, user, address],
+        };
+        order.into_iter().find(|text| !text.is_empty()).map(|text| hash::of(text.as_bytes()))
+    }
+
     /// Returns the present endpoints, taking in what discovery has learnt since the last call.
-    fn endpoints(&self) -> Arc<[Arc<Peer>]> {
+    fn endpoints(&self) -> Arc<Endpoints> {
         if let Some(mut listed) = self.listed.try_lock()
             && listed.has_changed().unwrap_or(false)
         {
-            let uris = listed.borrow_and_update().clone();
-            self.replace(&uris);
+            let texts = listed.borrow_and_update().clone();
+            self.replace(&texts);
         }
         Arc::clone(&self.endpoints.read())
     }
 
-    /// Keeps the connections of endpoints that stay and opens those of new ones. One that is no URI is left out.
-    fn replace(&self, uris: &[String]) {
+    /// Keeps the connections of endpoints that stay and opens those of new ones. A text that is no good is left out.
+    fn replace(&self, texts: &[String]) {
         let known = Arc::clone(&self.endpoints.read());
-        let mut peers: Vec<Arc<Peer>> = Vec::with_capacity(uris.len().min(ENDPOINTS_MAX));
-        for uri in uris {
-            if peers.len() >= ENDPOINTS_MAX || peers.iter().any(|peer| peer.uri == *uri) {
+        let (mut members, mut channels): (Vec<Arc<Member>>, Vec<_>) = Default::default();
+        for text in texts {
+            if members.len() >= ENDPOINTS_MAX {
+                tracing::warn!(service = &*self.name, endpoints_max = ENDPOINTS_MAX, "left out further endpoints");
+                break;
+            }
+            let endpoint = match Endpoint::parse(text) {
+                Ok(endpoint) => endpoint,
+                Err(error) => {
+                    tracing::warn!(service = &*self.name, endpoint = text, %error, "left out an endpoint");
+                    continue;
+                }
+            };
+            if members.iter().any(|member| member.endpoint.uri == endpoint.uri) {
                 continue;
             }
-            match known
-                .iter()
-                .find(|peer| peer.uri == *uri)
-                .map_or_else(|| self.connect(uri), |peer| Ok(Arc::clone(peer)))
-            {
-                Ok(peer) => peers.push(peer),
-                Err(error) => tracing::warn!(uri, %error, "left out an endpoint"),
+            match self.joined(&known, endpoint) {
+                Ok((member, channel)) => {
+                    members.push(member);
+                    channels.push(channel);
+                }
+                Err(error) => tracing::warn!(service = &*self.name, endpoint = text, %error, "left out an endpoint"),
             }
         }
-        *self.endpoints.write() = peers.into();
+        for gone in known.fleet.members.iter().filter(|old| !members.iter().any(|new| new.id == old.id)) {
+            gone.show_state(0.0);
+        }
+        *self.endpoints.write() = Arc::new(Endpoints { fleet: self.selector.fleet(members), channels });
     }
 
-    fn connect(&self, uri: &str) -> Result<Arc<Peer>> {
+    /// Takes over what is known of an endpoint, or makes a new one.
+    fn joined(&self, known: &Endpoints, endpoint: Endpoint) -> Result<(Arc<Member>, tonic::transport::Channel)> {
+        let Some(place) = known.fleet.members.iter().position(|member| member.endpoint.uri == endpoint.uri) else {
+            // The first ones bear everything anyhow; one that joins them warms up.
+            let later = !known.fleet.members.is_empty() && !self.policy.slow_start.is_zero();
+            let now = Instant::now();
+            let quota = Some(Arc::clone(&self.quota));
+            let breaker = Breaker::new(self.policy.breaker.clone(), quota, Arc::clone(&self.chance), now);
+            let channel = self.connect(&endpoint.uri)?;
+            let slow_start = later.then_some((now, self.policy.slow_start));
+            return Ok((Member::new(Arc::clone(&self.name), endpoint, breaker, Load::new(), slow_start), channel));
+        };
+        let channel = known.channels[place].clone();
+        let old = &known.fleet.members[place];
+        if old.endpoint == endpoint {
+            return Ok((Arc::clone(old), channel));
+        }
+        let (breaker, load) = (Arc::clone(&old.breaker), Arc::clone(&old.load));
+        Ok((Member::new(Arc::clone(&self.name), endpoint, breaker, load, old.slow_start), channel))
+    }
+
+    fn connect(&self, uri: &str) -> Result<tonic::transport::Channel> {
         let policy = &self.policy;
-        let endpoint = Endpoint::from_shared(uri.to_owned())
+        let endpoint = tonic::transport::Endpoint::from_shared(uri.to_owned())
             .map_err(|error| Error::invalid("bad_endpoint", format!("{uri} is no endpoint")).source(error))?
             .connect_timeout(policy.connect_timeout)
             .http2_keep_alive_interval(policy.keep_alive_interval)
@@ -146,75 +246,11 @@ impl Remote {
             .keep_alive_while_idle(true)
             .http2_max_header_list_size(HEADER_LIST_BYTES_MAX)
             .tcp_nodelay(true);
-        let channel = match &policy.connect {
+        Ok(match &policy.connect {
             Some(connect) => connect(endpoint),
             None => endpoint.connect_lazy(),
-        };
-        let now = Instant::now();
-        let member = Member { breaker: Breaker::new(policy.breaker.clone(), now), load: Load::new() };
-        Ok(Arc::new(Peer { uri: uri.to_owned(), channel, member }))
+        })
     }
-}
-
-impl Peer {
-    /// Tells breaker and load how the attempt ended.
-    fn settle(&self, turn: Turn, judgement: Judgement, started: Instant) {
-        let now = Instant::now();
-        self.member.load.observe(now, now - started, judgement != Judgement::Good);
-        let outcome = match judgement {
-            Judgement::Good | Judgement::Failing => Outcome::Good,
-            Judgement::Away => Outcome::Failed,
-            Judgement::Late => return,
-        };
-        match turn.permit.settle(outcome, now) {
-            Change::None => {}
-            Change::Opened => {
-                tracing::warn!(endpoint = self.uri, "left out an endpoint that does not answer");
-                metrics::counter!("mallard_rpc_breaker_opened_total", "endpoint" => self.uri.clone()).increment(1);
-            }
-            Change::Closed => {
-                self.member.load.reset();
-                tracing::info!(endpoint = self.uri, "endpoint answers again");
-            }
-        }
-    }
-}
-
-/// What the end of an attempt says about the endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Judgement {
-    /// All is well; a refusal is the caller's affair.
-    Good,
-    /// The callee answered that it failed: other endpoints are preferred, but this one is alive. Its dependency may be
-    /// down, and leaving it out would spread that outage to everything it serves.
-    Failing,
-    /// The caller had too little time to tell.
-    Late,
-    /// Nothing answered.
-    Away,
-}
-
-/// Judges an attempt that took `took`; a missed deadline counts against the endpoint from `patience` on.
-fn judge(answer: &Answer, took: Duration, patience: Duration) -> Judgement {
-    let (code, answered) = match answer {
-        Ok(response) => (head_code(response.headers()).unwrap_or(Code::Ok), true),
-        Err(status) => (status.code(), false),
-    };
-    match code {
-        Code::Unavailable if !answered || !made_by_callee(answer) => Judgement::Away,
-        Code::DeadlineExceeded if !answered && took < patience => Judgement::Late,
-        Code::DeadlineExceeded if !answered => Judgement::Away,
-        Code::Unavailable | Code::DeadlineExceeded | Code::Internal | Code::Unknown | Code::DataLoss => {
-            Judgement::Failing
-        }
-        _ => Judgement::Good,
-    }
-}
-
-/// Tells whether a handler made this answer, as opposed to a proxy on the way.
-fn made_by_callee(answer: &Answer) -> bool {
-    let found = answer.as_ref().ok().and_then(|response| Status::from_header_map(response.headers()));
-    found.is_some_and(|status| is_answer(&status))
 }
 
 fn header(text: &str, name: &'static str) -> Result<HeaderValue> {
@@ -243,44 +279,5 @@ fn transport_status(error: tonic::transport::Error, deadline: Instant) -> Status
         Code::OutOfRange => found,
         Code::Cancelled if Instant::now() >= deadline => status(deadline_exceeded()),
         _ => status(Error::unavailable("connection_lost", "the connection to the service was lost").source(found)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::error::INTERNAL_TEXT;
-
-    const PATIENCE: Duration = Duration::from_secs(1);
-
-    #[test]
-    fn an_endpoint_is_blamed_for_silence_and_not_for_its_answers() {
-        let answered = |status: Status| Ok(status.into_http());
-        let away = || status(Error::unavailable("db_away", "away"));
-        let late = || status(deadline_exceeded());
-        let cases = [
-            (Ok(Response::new(Body::empty())), 0, Judgement::Good),
-            (answered(status(Error::refused("no", "no"))), 0, Judgement::Good),
-            (answered(status(Error::too_many("slow_down", "wait"))), 0, Judgement::Good),
-            (answered(away()), 0, Judgement::Failing),
-            (answered(status(Error::internal("bug", INTERNAL_TEXT))), 0, Judgement::Failing),
-            (answered(late()), 5, Judgement::Failing),
-            (answered(Status::unavailable("from a proxy")), 0, Judgement::Away),
-            (Err(away()), 0, Judgement::Away),
-            (Err(late()), 0, Judgement::Late),
-            (Err(late()), 1, Judgement::Away),
-        ];
-        for (index, (answer, seconds, expected)) in cases.into_iter().enumerate() {
-            assert_eq!(judge(&answer, Duration::from_secs(seconds), PATIENCE), expected, "case {index}");
-        }
-    }
-
-    #[test]
-    fn details_tonic_would_panic_on_are_removed() {
-        let mut response = Response::new(Body::empty());
-        response.headers_mut().insert(Status::GRPC_STATUS, HeaderValue::from_static("14"));
-        response.headers_mut().insert(Status::GRPC_STATUS_DETAILS, HeaderValue::from_static("%%%"));
-        let answer = repaired(response, Instant::now() + PATIENCE);
-        assert_eq!(judge(&answer, PATIENCE, PATIENCE), Judgement::Away);
     }
 }

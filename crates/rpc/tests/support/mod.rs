@@ -110,8 +110,16 @@ impl ProbeClient {
 
     /// Calls a method.
     pub async fn send(&mut self, path: &'static str, request: Request<Note>) -> Result<Note, Status> {
+        self.answer(path, request).await.map(tonic::Response::into_inner)
+    }
+
+    /// Calls a method and returns the answer with its metadata.
+    pub async fn answer(
+        &mut self,
+        path: &'static str,
+        request: Request<Note>,
+    ) -> Result<tonic::Response<Note>, Status> {
         self.0.ready().await?;
-        let path = PathAndQuery::from_static(path);
-        self.0.unary(request, path, ProstCodec::<Note, Note>::default()).await.map(tonic::Response::into_inner)
+        self.0.unary(request, PathAndQuery::from_static(path), ProstCodec::<Note, Note>::default()).await
     }
 }

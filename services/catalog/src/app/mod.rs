@@ -7,6 +7,7 @@
 //! | `write.rs` | create, change, list, delist, delete |
 //! | `shelves.rs` | categories and brands |
 
+mod audited;
 mod list;
 mod read;
 mod shelves;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use mallard_types::{Result, page};
 
-use super::{App, require_admin};
+use super::{App, audited, require_admin};
 use crate::directory::Listing;
 use crate::domain::{Brand, Category, check_brand_name, check_category, check_own_id};
 use crate::error::Refusal;
@@ -33,7 +33,9 @@ impl App {
         }
         check_own_id("cat", &category.id)?;
         let category = check_category(&listing.tree, category)?;
-        if self.store.insert_category(&category, self.ctx.now()).await? {
+        let audit = self.ctx.audit();
+        let record = |unit| audit.add_to(unit, "category.create", &category.id, || audited::category(&category));
+        if self.store.insert_category(&category, self.ctx.now(), record).await? {
             self.directory.refreshed().await?;
             return Ok(category);
         }
@@ -55,7 +57,9 @@ impl App {
             brand.id = self.ctx.id("brand");
         }
         check_own_id("brand", &brand.id)?;
-        if self.store.insert_brand(&brand, self.ctx.now()).await? {
+        let audit = self.ctx.audit();
+        let record = |unit| audit.add_to(unit, "brand.create", &brand.id, || audited::brand(&brand));
+        if self.store.insert_brand(&brand, self.ctx.now(), record).await? {
             self.directory.refreshed().await?;
             return Ok(brand);
         }

@@ -8,7 +8,7 @@ use mallard_proto::events::PRODUCT_CHANGED_V1;
 use mallard_types::Result;
 use tracing::{debug, warn};
 
-use super::{App, Scope};
+use super::{App, Scope, audited};
 use crate::domain::{self, Change, Draft, Product, Status};
 use crate::error::Refusal;
 use crate::events;
@@ -67,6 +67,7 @@ impl App {
         let now = self.ctx.now();
         let (product, first) = Product::create(id, draft, scope.rules(), now, &mut || self.ctx.id("sku"))?;
         let unit = Store::creation(&product, &borrowed(&categories), &key, now)?;
+        let unit = self.ctx.audit().add_to(unit, "product.create", &product.id, || audited::product(None, &product))?;
         let (unit, flow) = self.with_effects(unit, &product, first)?;
         match self.store.create(unit).await? {
             Created::Done => Ok(self.committed(product, tide, flow).await),
@@ -94,7 +95,7 @@ impl App {
         let categories = self.category_lines(&change.category_ids).await?;
         let categories = borrowed(&categories);
         let rules = scope.rules();
-        self.rewrite(&id, &scope, if_version, &categories, |before| {
+        self.rewrite(("product.update", &id), &scope, if_version, &categories, |before| {
             let next = before.change(change.clone(), rules, self.ctx.now(), &mut || self.ctx.id("sku"))?;
             Ok(Some(next))
         })
@@ -107,7 +108,12 @@ impl App {
     /// `product_not_found`, `version_mismatch`.
     pub async fn set_status(&self, id: &str, status: Status, if_version: Option<i64>) -> Result<Arc<Product>> {
         let scope = Scope::of_caller()?;
-        self.rewrite(id, &scope, if_version, &BTreeSet::new(), |before| {
+        let action = match status {
+            Status::Deleted => "product.delete",
+            Status::Listed => "product.list",
+            Status::Draft | Status::Delisted => "product.delist",
+        };
+        self.rewrite((action, id), &scope, if_version, &BTreeSet::new(), |before| {
             Ok(before.with_status(status, self.ctx.now())?.map(|next| (next, Vec::new())))
         })
         .await
@@ -116,12 +122,13 @@ impl App {
     /// Reads, decides, and writes when nobody else wrote meanwhile; `decide` answers `None` when there is nothing to do.
     async fn rewrite(
         &self,
-        id: &str,
+        (action, id): (&str, &str),
         scope: &Scope,
         if_version: Option<i64>,
         categories: &BTreeSet<&str>,
         decide: impl Fn(&Product) -> Result<Option<(Product, Vec<domain::FirstStock>)>, Refusal>,
     ) -> Result<Arc<Product>> {
+        let audit = self.ctx.audit();
         for _ in 0..ATTEMPTS_MAX {
             let tide = self.shelf.tide();
             let Some(before) = self.store.products(&[id]).await?.pop().map(|stocked| stocked.product) else {
@@ -137,6 +144,7 @@ impl App {
             }
             let Some((next, first)) = decide(&before)? else { return Ok(Arc::new(before)) };
             let unit = Store::replacement(&before, &next, categories)?;
+            let unit = audit.add_to(unit, action, id, || audited::product(Some(&before), &next))?;
             let (unit, flow) = self.with_effects(unit, &next, first)?;
             match self.store.replace(unit).await {
                 Ok(true) => return Ok(self.committed(next, tide, flow).await),

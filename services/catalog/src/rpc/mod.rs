@@ -7,10 +7,10 @@ use std::sync::Arc;
 use mallard_proto::catalog::v1 as pb;
 use mallard_proto::catalog::v1::catalog_service_server::CatalogService;
 use mallard_proto::common::v1 as common;
-use mallard_rpc::status;
+use mallard_rpc::{status, with_current};
 use tonic::{Request, Response, Status};
 
-pub use convert::product_out;
+pub use convert::{brand_out, category_out, product_out};
 
 use crate::app::{AdminQuery, App, Changing, Page, ShopQuery};
 use crate::checks;
@@ -72,6 +72,8 @@ impl CatalogService for Rpc {
     }
 
     async fn batch_get_skus(&self, request: Request<pb::BatchGetSkusRequest>) -> Answer<pb::BatchGetSkusResponse> {
+        // Products that are not for sale are among them.
+        with_current(|call| call.caller.require_identity()).map_err(status)?;
         let (views, missing) = self.0.skus(request.into_inner().sku_ids).await.map_err(status)?;
         let skus = views.iter().filter_map(convert::sku_out).collect();
         Ok(Response::new(pb::BatchGetSkusResponse { skus, missing }))
@@ -166,6 +168,7 @@ impl CatalogService for Rpc {
     }
 
     async fn run_checks(&self, _request: Request<common::RunChecksRequest>) -> Answer<common::RunChecksResponse> {
+        with_current(|call| call.caller.require_system()).map_err(status)?;
         let findings = checks::run(&self.0).await.map_err(status)?;
         let mut checks: Vec<common::Check> = findings
             .into_iter()

@@ -1,6 +1,6 @@
 //! Categories and brands. They only grow, so their number tells whether a copy is up to date.
 
-use mallard_db::{Error, Row, params};
+use mallard_db::{Error, Row, Unit, UnitError, Value, params};
 use mallard_types::Micros;
 
 use super::Store;
@@ -52,8 +52,13 @@ impl Store {
         }
     }
 
-    /// Writes a category; false when its id or slug is taken.
-    pub async fn insert_category(&self, category: &Category, at: Micros) -> Result<bool, Error> {
+    /// Writes a category, and what `add` adds to the unit of work; false when its id or slug is taken.
+    pub async fn insert_category(
+        &self,
+        category: &Category,
+        at: Micros,
+        add: impl FnOnce(Unit) -> mallard_types::Result<Unit>,
+    ) -> mallard_types::Result<bool> {
         const SQL: &str = "INSERT INTO categories (id, slug, name, parent_id, names, position, created_at) \
              VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING";
         let names =
@@ -61,25 +66,33 @@ impl Store {
         let (id, slug, name) = (category.id.clone(), category.slug.clone(), category.name.clone());
         let (parent_id, position) = (category.parent_id.clone(), category.position);
         let params = params![id, slug, name, parent_id, names, position, at];
-        self.insert_once(SQL, params).await
+        self.insert_once(add(directory_insert(SQL, params))?).await
     }
 
-    /// Writes a brand; false when its id or name is taken.
-    pub async fn insert_brand(&self, brand: &Brand, at: Micros) -> Result<bool, Error> {
+    /// Writes a brand, and what `add` adds to the unit of work; false when its id or name is taken.
+    pub async fn insert_brand(
+        &self,
+        brand: &Brand,
+        at: Micros,
+        add: impl FnOnce(Unit) -> mallard_types::Result<Unit>,
+    ) -> mallard_types::Result<bool> {
         const SQL: &str =
             "INSERT INTO brands (id, name, name_key, created_at) VALUES (?, ?, ?, ?) ON CONFLICT DO NOTHING";
         let params = params![&brand.id, &brand.name, brand.name.trim().to_lowercase(), at];
-        self.insert_once(SQL, params).await
+        self.insert_once(add(directory_insert(SQL, params))?).await
     }
 
-    async fn insert_once(&self, sql: &'static str, params: Vec<mallard_db::Value>) -> Result<bool, Error> {
-        let unit = mallard_db::Unit::new("catalog.directory").guard(sql, params, 1, 0);
+    async fn insert_once(&self, unit: Unit) -> mallard_types::Result<bool> {
         match self.db.apply(unit).await {
             Ok(()) => Ok(true),
-            Err(mallard_db::UnitError::Guard { .. }) => Ok(false),
-            Err(mallard_db::UnitError::Db(error)) => Err(error),
+            Err(UnitError::Guard { .. }) => Ok(false),
+            Err(UnitError::Db(error)) => Err(error.into()),
         }
     }
+}
+
+fn directory_insert(sql: &'static str, params: Vec<Value>) -> Unit {
+    Unit::new("catalog.directory").guard(sql, params, 1, 0)
 }
 
 fn category_from(row: &Row) -> Result<Category, Error> {

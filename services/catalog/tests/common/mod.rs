@@ -171,7 +171,7 @@ impl Shop {
 
     pub async fn sku(&self, sku_id: &str) -> Option<Sku> {
         let request = BatchGetSkusRequest { sku_ids: vec![sku_id.into()] };
-        self.batch_get_skus(request).await.unwrap().skus.pop()
+        mallard_testkit::as_guest(self.batch_get_skus(request)).await.unwrap().skus.pop()
     }
 
     pub async fn category(&self, id: &str, slug: &str, parent_id: &str) {
@@ -199,7 +199,11 @@ impl Shop {
     }
 
     pub async fn checks(&self) -> Vec<Check> {
-        self.client.clone().run_checks(RunChecksRequest {}).await.unwrap().into_inner().checks
+        mallard_testkit::as_system(self.client.clone().run_checks(RunChecksRequest {}))
+            .await
+            .unwrap()
+            .into_inner()
+            .checks
     }
 
     pub async fn broken(&self) -> Vec<String> {

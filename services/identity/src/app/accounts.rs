@@ -2,8 +2,11 @@
 
 use mallard_types::Result;
 
-use super::{App, TokenPair, caller_id, require_operator};
-use crate::domain::{Email, Password, Profile, ProfileChange, Role, Roles, User, check_seller_id};
+use serde_json::json;
+
+use super::caller::{caller_id, client, require_operator};
+use super::{App, TokenPair};
+use crate::domain::{Email, Password, Profile, ProfileChange, Roles, User, check_seller_id};
 use crate::error::Refusal;
 use crate::{events, store};
 
@@ -19,8 +22,8 @@ pub struct Registration {
     pub name: String,
     /// Language tag; may be empty.
     pub language: String,
-    /// What the client says it is.
-    pub user_agent: String,
+    /// What the client calls its device; may be empty.
+    pub device: String,
 }
 
 /// An account made by the mall itself or an operator.
@@ -51,10 +54,11 @@ impl App {
             password.confirm(again)?;
         }
         let profile = Profile::new(new.name, new.language)?;
+        let client = client(&new.device)?;
         let hash = self.passwords.hash(password, self.ctx.random_bytes()).await?;
         let user = User::new(self.ctx.id("usr"), email, profile, Some(hash), self.ctx.now());
-        let (session, token) = self.new_session(&user.id, &new.user_agent);
-        let tokens = self.token_pair(&user, &session, &token)?;
+        let (session, token) = self.new_session(&user.id, client);
+        let tokens = self.token_pair(&user, &session, &token, session.created_at).await?;
         let input = (user.clone(), session, token.hash);
         self.tx("identity.register", input, |work, (user, session, token)| async move {
             store::insert_user(&work.tx, &user).await?;
@@ -69,7 +73,7 @@ impl App {
     /// e-mail address already is answered as it is.
     ///
     /// # Errors
-    /// `admin_only`, or what is wrong with a field.
+    /// `admin_only`, `unknown_role`, or what is wrong with a field.
     pub async fn create_user(&self, new: NewAccount) -> Result<(User, bool)> {
         require_operator()?;
         let email = Email::parse(&new.email)?;
@@ -77,9 +81,17 @@ impl App {
             return Ok((user, false));
         }
         let user = self.prepare(new, email.clone()).await?;
+        // The mall makes thousands when it imports; only what an operator does is a change of an operator's.
+        let by_operator = mallard_rpc::with_current(|call| !call.caller.is_system());
         let inserted = self
-            .tx("identity.create_user", user.clone(), |work, user| async move {
+            .tx("identity.create_user", (user.clone(), by_operator), |work, (user, by_operator)| async move {
+                let makes_admin = work.check_roles(&user.roles).await?;
                 store::insert_user(&work.tx, &user).await?;
+                if by_operator || makes_admin {
+                    // Without anything personal: the entry outlives the account.
+                    let made = json!({"roles": user.roles.names(), "seller_id": user.seller_id});
+                    work.record("user.create", &user.id, None, Some(made)).await?;
+                }
                 work.publish(events::registered(&user)).await
             })
             .await;
@@ -100,7 +112,7 @@ impl App {
             false => Roles::parse(new.roles.iter().map(String::as_str))?,
         };
         check_seller_id(&new.seller_id)?;
-        let seller_id = match new.seller_id.is_empty() && roles.has(Role::Seller) {
+        let seller_id = match new.seller_id.is_empty() && roles.is_seller() {
             true => self.ctx.id("sel"),
             false => new.seller_id,
         };
@@ -159,6 +171,7 @@ impl App {
             if !work.app.ctx.switch("identity.deletion_keeps_sessions") {
                 work.revoke_all(&id).await?;
             }
+            work.announce(&user).await?;
             work.publish(events::deleted(&id)).await
         })
         .await

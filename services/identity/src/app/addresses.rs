@@ -2,7 +2,8 @@
 
 use mallard_types::{Result, page};
 
-use super::{App, Page, caller_id, position};
+use super::caller::caller_id;
+use super::{App, Page, position};
 use crate::domain::{Address, Place, PlaceChange, admit_address};
 use crate::error::Refusal;
 use crate::store;

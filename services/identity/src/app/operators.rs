@@ -1,9 +1,12 @@
-//! What operators do with accounts. Whatever takes rights away ends the sessions that hold them.
+//! What operators do with accounts. What changes how an account stands holds for the tokens it has, too; only a kick ends
+//! its sessions.
 
 use mallard_types::{Micros, Result, page};
+use serde_json::{Value, json};
 
-use super::{App, Page, position, require_operator};
-use crate::domain::{Ban, BanLevel, Email, Roles, User};
+use super::caller::require_operator;
+use super::{App, Page, position};
+use crate::domain::{Ban, BanLevel, Email, User};
 use crate::store;
 
 impl App {
@@ -49,19 +52,35 @@ impl App {
         store::user(&self.db, id).await
     }
 
-    /// Bans an account and ends its sessions. The same ban again changes nothing.
+    /// Returns a page of accounts with a ban that stands, the latest ban first.
+    ///
+    /// # Errors
+    /// `admin_only`, `limit_out_of_range`, `bad_cursor`.
+    pub async fn bans(&self, limit: i32, cursor: &str) -> Result<Page<User>> {
+        require_operator()?;
+        let limit = page::limit(limit)?;
+        let (at, id) = position(cursor)?;
+        let items = store::banned_page(&self.db, self.ctx.now(), (at, &id), limit + 1).await?;
+        Ok(Page::cut(items, limit, |user| (user.ban.as_ref().map_or(0, |ban| ban.at), &user.id)))
+    }
+
+    /// Bans an account; its sessions are suspended as the level says, and go on when the ban is over. The same ban again
+    /// changes nothing.
     ///
     /// # Errors
     /// `admin_only`, `user_not_found`, `last_admin`, `unknown_ban_level`, `ban_over`.
     pub async fn ban(&self, id: String, level: &str, until: Option<Micros>, reason: String) -> Result<User> {
         require_operator()?;
-        let ban = Ban::new(BanLevel::parse(level)?, until, reason, self.ctx.now())?;
+        let by = mallard_rpc::with_current(|call| call.caller.user_id.clone());
+        let ban = Ban::new(BanLevel::parse(level)?, until, reason, self.ctx.now(), by)?;
         self.tx("identity.ban", (id, ban), |work, (id, ban)| async move {
             let before = work.user(&id).await?;
+            work.may_touch(&before)?;
             let mut user = before.clone();
             if user.impose(ban, work.now) {
                 work.save(&before, &user).await?;
-                work.revoke_all(&id).await?;
+                work.announce(&user).await?;
+                work.record("user.ban", &id, told(before.ban.as_ref()), told(user.ban.as_ref())).await?;
             }
             Ok(user)
         })
@@ -76,9 +95,12 @@ impl App {
         require_operator()?;
         self.tx("identity.unban", id, |work, id| async move {
             let before = work.user(&id).await?;
+            work.may_touch(&before)?;
             let mut user = before.clone();
             if user.lift_ban(work.now) {
                 work.save(&before, &user).await?;
+                work.announce(&user).await?;
+                work.record("user.unban", &id, told(before.ban.as_ref()), None).await?;
             }
             Ok(user)
         })
@@ -93,27 +115,16 @@ impl App {
         require_operator()?;
         self.tx("identity.kick", id, |work, id| async move {
             let user = work.user(&id).await?;
-            work.revoke_all(&user.id).await
-        })
-        .await
-    }
-
-    /// Replaces an account's roles and ends the sessions that hold the old ones. The same roles again change nothing.
-    ///
-    /// # Errors
-    /// `admin_only`, `user_not_found`, `unknown_role`, `roles_empty`, `last_admin`.
-    pub async fn set_roles(&self, id: String, roles: &[String]) -> Result<User> {
-        require_operator()?;
-        let input = (id, Roles::parse(roles.iter().map(String::as_str))?, self.ctx.id("sel"));
-        self.tx("identity.set_roles", input, |work, (id, roles, new_seller_id)| async move {
-            let before = work.user(&id).await?;
-            let mut user = before.clone();
-            if user.change_roles(roles, new_seller_id, work.now) {
-                work.save(&before, &user).await?;
-                work.revoke_all(&id).await?;
+            work.may_touch(&user)?;
+            match work.revoke_all(&user.id).await? {
+                0 => Ok(()),
+                sessions => work.record("user.kick", &id, Some(json!({"sessions": sessions})), None).await,
             }
-            Ok(user)
         })
         .await
     }
+}
+
+fn told(ban: Option<&Ban>) -> Option<Value> {
+    ban.map(|ban| json!({"level": ban.level.as_str(), "until": ban.until, "reason": ban.reason}))
 }

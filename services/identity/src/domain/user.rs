@@ -1,75 +1,14 @@
-//! Accounts: profile, bans, change of roles, deletion.
+//! Accounts: profile, standing, change of roles, deletion.
 
 use mallard_types::Micros;
 
-use super::{Email, PasswordHash, Role, Roles, text};
+use super::{Ban, BanLevel, Email, PasswordHash, Roles, text};
 use crate::error::Refusal;
 
 const NAME_CHARS_MAX: usize = 100;
-const REASON_CHARS_MAX: usize = 500;
 const SELLER_ID_CHARS_MAX: usize = 64;
 const LANGUAGE_BYTES_MAX: usize = 35;
 const LANGUAGE_DEFAULT: &str = "en";
-
-/// What a banned account may not do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum BanLevel {
-    /// Buy. It may sign in and look.
-    Buy,
-    /// Sign in.
-    Login,
-    /// Either.
-    All,
-}
-
-impl BanLevel {
-    /// Parses a public name.
-    ///
-    /// # Errors
-    /// `unknown_ban_level`.
-    pub fn parse(name: &str) -> Result<BanLevel, Refusal> {
-        let all = [BanLevel::Buy, BanLevel::Login, BanLevel::All];
-        all.into_iter().find(|level| level.as_str() == name).ok_or(Refusal::BanLevelUnknown)
-    }
-
-    /// Returns the public name.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            BanLevel::Buy => "buy",
-            BanLevel::Login => "login",
-            BanLevel::All => "all",
-        }
-    }
-}
-
-/// An operator's decision against an account.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ban {
-    /// What it forbids.
-    pub level: BanLevel,
-    /// When it ends by itself; never when not given.
-    pub until: Option<Micros>,
-    /// Why, for operators.
-    pub reason: String,
-}
-
-impl Ban {
-    /// Makes a ban.
-    ///
-    /// # Errors
-    /// `ban_over` when it would end before it begins; `too_long`, `invalid_text` for the reason.
-    pub fn new(level: BanLevel, until: Option<Micros>, reason: String, now: Micros) -> Result<Ban, Refusal> {
-        if until.is_some_and(|until| until <= now) {
-            return Err(Refusal::BanOver);
-        }
-        text::check("reason", &reason, REASON_CHARS_MAX)?;
-        Ok(Ban { level, until, reason })
-    }
-
-    fn stands(&self, now: Micros) -> bool {
-        self.until.is_none_or(|until| now < until)
-    }
-}
 
 /// How an account stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,23 +168,38 @@ impl User {
         Ok(true)
     }
 
-    /// Replaces the roles and tells whether anything is different now. Whoever becomes a seller for the first time gets
-    /// `new_seller_id`; whoever stops selling keeps its seller id for a later return.
-    pub fn change_roles(&mut self, roles: Roles, new_seller_id: String, now: Micros) -> bool {
-        if roles == self.roles {
+    /// Replaces the password.
+    pub fn change_password(&mut self, hash: PasswordHash, now: Micros) {
+        self.password_hash = Some(hash);
+        self.touch(now);
+    }
+
+    /// Replaces the roles and, where given, the seller the account acts for; tells whether anything is different now.
+    /// Whoever becomes a seller without one gets `new_seller_id`; whoever stops selling keeps its seller id for a later
+    /// return.
+    pub fn change_roles(
+        &mut self,
+        roles: Roles,
+        seller_id: Option<String>,
+        new_seller_id: String,
+        now: Micros,
+    ) -> bool {
+        let mut seller_id = seller_id.unwrap_or_else(|| self.seller_id.clone());
+        if roles.is_seller() && seller_id.is_empty() {
+            seller_id = new_seller_id;
+        }
+        if roles == self.roles && seller_id == self.seller_id {
             return false;
         }
-        if roles.has(Role::Seller) && self.seller_id.is_empty() {
-            self.seller_id = new_seller_id;
-        }
         self.roles = roles;
+        self.seller_id = seller_id;
         self.touch(now);
         true
     }
 
     /// Bans the account, in place of an earlier ban, and tells whether anything is different now.
     pub fn impose(&mut self, ban: Ban, now: Micros) -> bool {
-        if self.ban.as_ref() == Some(&ban) {
+        if self.ban.as_ref().is_some_and(|present| present.says_the_same(&ban)) {
             return false;
         }
         self.ban = Some(ban);
@@ -267,19 +221,20 @@ impl User {
         self.email = None;
         self.password_hash = None;
         self.profile.name.clear();
+        self.roles = Roles::shopper();
         self.ban = None;
         self.deleted_at = Some(now);
         self.touch(now);
     }
 
-    /// Returns the seller a session of this account acts for: only while it has the role.
+    /// Returns the seller a session of this account acts for: only while it has a role for it.
     pub fn acting_seller(&self) -> &str {
-        if self.roles.has(Role::Seller) { &self.seller_id } else { "" }
+        if self.roles.act_for(&self.seller_id) { &self.seller_id } else { "" }
     }
 
     /// Tells whether the account can sign in and operate the mall.
     pub fn is_operator(&self, now: Micros) -> bool {
-        self.roles.has(Role::Admin) && self.admit(now).is_ok()
+        self.roles.is_admin() && self.admit(now).is_ok()
     }
 
     fn touch(&mut self, now: Micros) {
@@ -316,7 +271,7 @@ mod tests {
     }
 
     fn ban(level: BanLevel, until: Option<Micros>) -> Ban {
-        Ban::new(level, until, "spam".into(), 100).unwrap()
+        Ban::new(level, until, "spam".into(), 100, "usr_9".into()).unwrap()
     }
 
     fn roles(names: &[&str]) -> Roles {
@@ -362,11 +317,6 @@ mod tests {
     }
 
     #[test]
-    fn a_ban_must_end_in_the_future() {
-        assert_eq!(Ban::new(BanLevel::Buy, Some(100), String::new(), 100), Err(Refusal::BanOver));
-    }
-
-    #[test]
     fn deletion_leaves_nothing_personal() {
         let mut user = user();
         user.impose(ban(BanLevel::Buy, None), 105);
@@ -382,14 +332,25 @@ mod tests {
     #[test]
     fn a_seller_gets_its_id_once_and_acts_for_it_only_with_the_role() {
         let mut user = user();
-        assert!(user.change_roles(roles(&["user", "seller"]), "sel_1".into(), 110));
+        assert!(user.change_roles(roles(&["user", "seller"]), None, "sel_1".into(), 110));
         assert_eq!(user.acting_seller(), "sel_1");
-        assert!(user.change_roles(roles(&["user"]), "sel_2".into(), 120));
+        assert!(user.change_roles(roles(&["user"]), None, "sel_2".into(), 120));
         assert_eq!((user.acting_seller(), user.seller_id.as_str()), ("", "sel_1"));
-        assert!(user.change_roles(roles(&["seller"]), "sel_3".into(), 130));
+        assert!(user.change_roles(roles(&["seller"]), None, "sel_3".into(), 130));
         assert_eq!(user.acting_seller(), "sel_1");
-        assert!(!user.change_roles(roles(&["seller"]), "sel_4".into(), 140));
+        assert!(!user.change_roles(roles(&["seller"]), None, "sel_4".into(), 140));
         assert_eq!(user.version, 4);
+    }
+
+    #[test]
+    fn staff_acts_for_the_seller_it_is_given_to() {
+        let mut user = user();
+        assert!(user.change_roles(roles(&["user", "packer@sel_9"]), Some("sel_9".into()), "sel_1".into(), 110));
+        assert_eq!(user.acting_seller(), "sel_9");
+        assert!(user.change_roles(roles(&["user", "packer@sel_9"]), Some("sel_8".into()), "sel_1".into(), 120));
+        assert_eq!(user.acting_seller(), "", "its role is in another seller's domain");
+        assert!(user.change_roles(roles(&["seller"]), Some(String::new()), "sel_1".into(), 130));
+        assert_eq!(user.acting_seller(), "sel_1", "a seller of nobody else's has a shop of its own");
     }
 
     #[test]
@@ -398,7 +359,7 @@ mod tests {
         let mut banned = User { id: "usr_3".into(), ..admin.clone() };
         banned.impose(ban(BanLevel::Login, Some(300)), 120);
         let mut leaving = admin.clone();
-        leaving.change_roles(roles(&["user"]), String::new(), 120);
+        leaving.change_roles(roles(&["user"]), None, String::new(), 120);
         let only = [admin.clone()];
         let two = [admin.clone(), banned.clone()];
         assert_eq!(keep_operator(&only, &leaving, 130), Err(Refusal::LastAdmin));

@@ -1,40 +1,34 @@
-//! Sessions, their refresh tokens, and the list of revocations.
+//! Sessions and their refresh tokens.
 
-use mallard_db::{Db, Row, Tx, Value, params};
+use mallard_db::{Db, Row, Tx, Unit, params};
 use mallard_types::{Micros, Result};
 
 use super::{Read, list};
-use crate::domain::Session;
+use crate::domain::{Client, Moment, Session};
 
 macro_rules! columns {
     () => {
-        "s.id, s.user_id, s.user_agent, s.created_at, s.last_used_at, s.expires_at, s.revoked_at"
+        "s.id, s.user_id, s.device, s.user_agent, s.address, s.created_at, s.last_used_at, s.authenticated_at, \
+         s.expires_at, s.revoked_at"
     };
 }
 
 /// SHA-256 of a refresh token.
 pub type TokenHash = [u8; 32];
 
-/// One revoked session, as gateways poll it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Revocation {
-    /// Place in the list.
-    pub seq: i64,
-    /// The session that ended.
-    pub session_id: String,
-    /// No access token of it lives longer.
-    pub until: Micros,
-}
-
 /// Inserts a session and its first refresh token.
 pub async fn insert_session(tx: &Tx, session: &Session, token: &TokenHash) -> Result<()> {
-    let sql = "INSERT INTO sessions (id, user_id, user_agent, created_at, last_used_at, expires_at) VALUES (?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO sessions (id, user_id, device, user_agent, address, created_at, last_used_at, authenticated_at, \
+               expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let values = params![
         session.id.as_str(),
         session.user_id.as_str(),
-        session.user_agent.as_str(),
+        session.client.device.as_str(),
+        session.client.user_agent.as_str(),
+        session.client.address.as_str(),
         session.created_at,
         session.last_used_at,
+        session.authenticated_at,
         session.expires_at,
     ];
     tx.execute(sql, values).await?;
@@ -62,7 +56,7 @@ pub async fn session_of_token(tx: &Tx, token: &TokenHash) -> Result<Option<(Sess
         ", t.used_at FROM refresh_tokens t JOIN sessions s ON s.id = t.session_id WHERE t.hash = ?"
     );
     let Some(row) = tx.query_opt(sql, params![&token[..]]).await? else { return Ok(None) };
-    Ok(Some((read(&row)?, row.get::<Option<i64>>(7)?.is_some())))
+    Ok(Some((read(&row)?, row.get::<Option<i64>>(10)?.is_some())))
 }
 
 /// Marks a refresh token as used; false when somebody else did so first.
@@ -73,53 +67,68 @@ pub async fn use_refresh_token(tx: &Tx, token: &TokenHash, now: Micros) -> Resul
 
 /// Saves a renewed session; false when it was revoked meanwhile.
 pub async fn save_renewal(tx: &Tx, session: &Session) -> Result<bool> {
-    let sql = "UPDATE sessions SET last_used_at = ?, expires_at = ? WHERE id = ? AND revoked_at IS NULL";
-    Ok(tx.execute(sql, params![session.last_used_at, session.expires_at, session.id.as_str()]).await? == 1)
+    // A use may be reported at the same moment.
+    let sql = "UPDATE sessions SET last_used_at = CASE WHEN last_used_at > ? THEN last_used_at ELSE ? END, expires_at = ? \
+               WHERE id = ? AND revoked_at IS NULL";
+    let used_at = session.last_used_at;
+    Ok(tx.execute(sql, params![used_at, used_at, session.expires_at, session.id.as_str()]).await? == 1)
+}
+
+/// Notes that the user of a live session has proved who it is; false when it is not live or somebody else's.
+pub async fn save_authentication(tx: &Tx, session: &Session, at: Moment) -> Result<bool> {
+    let sql = "UPDATE sessions SET authenticated_at = ? WHERE id = ? AND user_id = ? AND revoked_at IS NULL \
+               AND expires_at > ? AND last_used_at > ?";
+    let values =
+        params![session.authenticated_at, session.id.as_str(), session.user_id.as_str(), at.now, at.idle_since,];
+    Ok(tx.execute(sql, values).await? == 1)
 }
 
 /// Loads a user's live sessions, newest first.
-pub async fn live_sessions(from: &impl Read, user_id: &str, now: Micros, limit: usize) -> Result<Vec<Session>> {
+pub async fn live_sessions(from: &impl Read, user_id: &str, at: Moment, limit: usize) -> Result<Vec<Session>> {
     let sql = concat!(
         "SELECT ",
         columns!(),
-        " FROM sessions s WHERE s.user_id = ? AND s.revoked_at IS NULL AND s.expires_at > ? ORDER BY s.id DESC LIMIT ?"
+        " FROM sessions s WHERE s.user_id = ? AND s.revoked_at IS NULL AND s.expires_at > ? AND s.last_used_at > ? \
+         ORDER BY s.id DESC LIMIT ?"
     );
-    from.rows(sql, params![user_id, now, limit as i64]).await?.iter().map(read).collect()
+    from.rows(sql, params![user_id, at.now, at.idle_since, limit as i64]).await?.iter().map(read).collect()
 }
 
-/// Returns the ids of a user's live sessions beyond the newest `keep`, a bounded number of them.
-pub async fn surplus_sessions(tx: &Tx, user_id: &str, now: Micros, keep: u32) -> Result<Vec<String>> {
-    let sql = "SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? ORDER BY id DESC LIMIT 10 OFFSET ?";
-    let rows = tx.query(sql, params![user_id, now, keep]).await?;
-    rows.iter().map(|row| Ok(row.get(0)?)).collect()
-}
-
-/// Revokes sessions and appends them to the list of revocations. At least one id.
-pub async fn revoke_sessions(tx: &Tx, ids: &[String], now: Micros, until: Micros) -> Result<()> {
-    let (places, mut values) = list(ids.iter().map(String::as_str));
-    values.insert(0, now.into());
-    tx.execute_dyn(format!("UPDATE sessions SET revoked_at = ? WHERE revoked_at IS NULL AND id IN {places}"), values)
-        .await?;
-    // The counter's row is locked until this transaction ends, so numbers grow in commit order and a reader who has seen
-    // one has seen all before it. A generated key would not promise that.
-    tx.execute("UPDATE counters SET value = value + ? WHERE name = 'revocations'", params![ids.len() as i64]).await?;
-    let row = tx.query_opt("SELECT value FROM counters WHERE name = 'revocations'", params![]).await?;
-    let last: i64 = row.map(|row| row.get(0)).transpose()?.unwrap_or(0);
-    let first = last - ids.len() as i64 + 1;
-    let mut values: Vec<Value> = Vec::with_capacity(ids.len() * 3);
-    for (seq, id) in (first..).zip(ids) {
-        values.extend(params![seq, id.as_str(), until]);
+/// Returns the ids of live sessions that a new one replaces: those of its user on its device, and of the rest those
+/// beyond the newest `keep`, a bounded number of them.
+pub async fn replaced_sessions(tx: &Tx, new: &Session, at: Moment, keep: u32) -> Result<Vec<String>> {
+    let mut replaced = Vec::new();
+    if !new.client.device.is_empty() {
+        let sql = "SELECT id FROM sessions WHERE user_id = ? AND device = ? AND revoked_at IS NULL AND expires_at > ? \
+                   AND id <> ? ORDER BY id";
+        let values = params![new.user_id.as_str(), new.client.device.as_str(), at.now, new.id.as_str()];
+        replaced = ids(tx.query(sql, values).await?)?;
     }
-    let places = vec!["(?, ?, ?)"; ids.len()].join(", ");
-    tx.execute_dyn(format!("INSERT INTO revocations (seq, session_id, until) VALUES {places}"), values).await?;
-    Ok(())
+    let sql = "SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? \
+               ORDER BY id DESC LIMIT 10 OFFSET ?";
+    for id in ids(tx.query(sql, params![new.user_id.as_str(), at.now, keep]).await?)? {
+        if !replaced.contains(&id) {
+            replaced.push(id);
+        }
+    }
+    Ok(replaced)
 }
 
-/// Loads revocations in order, after this one.
-pub async fn revocations_page(db: &Db, after_seq: i64, limit: usize) -> Result<Vec<Revocation>> {
-    let sql = "SELECT seq, session_id, until FROM revocations WHERE seq > ? ORDER BY seq LIMIT ?";
-    let rows = db.query(sql, params![after_seq, limit as i64]).await?;
-    rows.iter().map(|row| Ok(Revocation { seq: row.get(0)?, session_id: row.get(1)?, until: row.get(2)? })).collect()
+/// Returns user and id of a batch of live sessions that idle, longest first.
+pub async fn idle_sessions(tx: &Tx, at: Moment, batch_rows_max: usize) -> Result<Vec<(String, String)>> {
+    let sql = "SELECT user_id, id FROM sessions WHERE revoked_at IS NULL AND last_used_at <= ? AND expires_at > ? \
+               ORDER BY last_used_at LIMIT ?";
+    let rows = tx.query(sql, params![at.idle_since, at.now, batch_rows_max as i64]).await?;
+    rows.iter().map(|row| Ok((row.get(0)?, row.get(1)?))).collect()
+}
+
+/// Makes the unit that notes when sessions were used: never backwards, and never back to life what had idled too long.
+pub fn touch_sessions(uses: &[(String, Moment)]) -> Unit {
+    let sql = "UPDATE sessions SET last_used_at = ? WHERE id = ? AND revoked_at IS NULL AND last_used_at < ? \
+               AND last_used_at > ?";
+    uses.iter().fold(Unit::new("identity.touch_sessions"), |unit, (id, at)| {
+        unit.exec(sql, params![at.now, id.as_str(), at.now, at.idle_since]).order_by_key(id.as_str())
+    })
 }
 
 /// Loads sessions in order of id, after this one.
@@ -142,19 +151,19 @@ pub async fn remove_expired_sessions(tx: &Tx, now: Micros, batch_rows_max: usize
     Ok(ids.len())
 }
 
-/// Removes revocations that no living access token needs any more.
-pub async fn remove_expired_revocations(tx: &Tx, now: Micros) -> Result<u64> {
-    Ok(tx.execute("DELETE FROM revocations WHERE until <= ?", params![now]).await?)
+fn ids(rows: Vec<Row>) -> Result<Vec<String>> {
+    rows.iter().map(|row| Ok(row.get(0)?)).collect()
 }
 
 fn read(row: &Row) -> Result<Session> {
     Ok(Session {
         id: row.get(0)?,
         user_id: row.get(1)?,
-        user_agent: row.get(2)?,
-        created_at: row.get(3)?,
-        last_used_at: row.get(4)?,
-        expires_at: row.get(5)?,
-        revoked_at: row.get(6)?,
+        client: Client { device: row.get(2)?, user_agent: row.get(3)?, address: row.get(4)? },
+        created_at: row.get(5)?,
+        last_used_at: row.get(6)?,
+        authenticated_at: row.get(7)?,
+        expires_at: row.get(8)?,
+        revoked_at: row.get(9)?,
     })
 }

@@ -1,16 +1,16 @@
 //! Accounts.
 
 use mallard_db::{Db, Row, Tx, params};
-use mallard_types::{Error, Micros, Result};
+use mallard_types::{Micros, Result};
 
-use super::{Read, list};
-use crate::domain::{Ban, BanLevel, Email, PasswordHash, Profile, Role, Roles, User};
+use super::{Read, broken, list};
+use crate::domain::{Ban, BanLevel, Email, PasswordHash, Profile, Roles, User};
 use crate::error::Refusal;
 
 macro_rules! columns {
     () => {
         "id, email, password_hash, name, language, roles, seller_id, ban_level, ban_until, ban_reason, \
-         created_at, updated_at, deleted_at, version"
+         created_at, updated_at, deleted_at, version, ban_at, ban_by"
     };
 }
 
@@ -23,31 +23,50 @@ const ADMINS_READ_MAX: i64 = 100;
 /// `email_taken`.
 pub async fn insert_user(tx: &Tx, user: &User) -> Result<()> {
     let sql = "INSERT INTO users (id, email, password_hash, name, language, roles, is_admin, seller_id, ban_level, ban_until, \
-               ban_reason, created_at, updated_at, deleted_at, version) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
+               ban_reason, ban_at, ban_by, created_at, updated_at, deleted_at, version) \
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let mut values = params![user.id.as_str()];
     values.extend(changing_values(user));
-    values.insert(11, user.created_at.into());
+    values.insert(13, user.created_at.into());
     match tx.execute(sql, values).await {
-        Ok(_) => Ok(()),
+        Ok(_) => save_custom_roles(tx, None, user).await,
         Err(error) if error.is_unique("users_email") => Err(Refusal::EmailTaken.into()),
         Err(error) => Err(error.into()),
     }
 }
 
-/// Saves a changed account over the version before it.
+/// Saves a changed account over the version before it, and which roles of the operators' making it holds.
 ///
 /// # Errors
 /// `changed_meanwhile` when that is not the stored version any more.
-pub async fn save_user(tx: &Tx, user: &User) -> Result<()> {
+pub async fn save_user(tx: &Tx, before: &User, user: &User) -> Result<()> {
     let sql = "UPDATE users SET email = ?, password_hash = ?, name = ?, language = ?, roles = ?, is_admin = ?, seller_id = ?, \
-               ban_level = ?, ban_until = ?, ban_reason = ?, updated_at = ?, deleted_at = ?, version = ? \
+               ban_level = ?, ban_until = ?, ban_reason = ?, ban_at = ?, ban_by = ?, updated_at = ?, deleted_at = ?, version = ? \
                WHERE id = ? AND version = ?";
     let mut values = changing_values(user);
     values.extend(params![user.id.as_str(), user.version - 1]);
     match tx.execute(sql, values).await? {
-        1 => Ok(()),
+        1 => save_custom_roles(tx, Some(before), user).await,
         _ => Err(Refusal::ChangedMeanwhile.into()),
     }
+}
+
+async fn save_custom_roles(tx: &Tx, before: Option<&User>, user: &User) -> Result<()> {
+    let held = before.map(|before| before.roles.custom()).unwrap_or_default();
+    let holds = user.roles.custom();
+    for role in held.difference(&holds) {
+        tx.execute("DELETE FROM user_roles WHERE role = ? AND user_id = ?", params![*role, user.id.as_str()]).await?;
+    }
+    for role in holds.difference(&held) {
+        let sql = "INSERT INTO user_roles (role, user_id) VALUES (?, ?) ON CONFLICT (role, user_id) DO NOTHING";
+        tx.execute(sql, params![*role, user.id.as_str()]).await?;
+    }
+    Ok(())
+}
+
+/// Tells whether any account holds a role that operators have defined.
+pub async fn is_role_held(from: &impl Read, role: &str) -> Result<bool> {
+    Ok(from.row("SELECT 1 FROM user_roles WHERE role = ? LIMIT 1", params![role]).await?.is_some())
 }
 
 /// Returns the columns that a change may touch, in the order of both statements above.
@@ -59,11 +78,13 @@ fn changing_values(user: &User) -> Vec<mallard_db::Value> {
         user.profile.name.as_str(),
         user.profile.language.as_str(),
         user.roles.names().join(","),
-        user.roles.has(Role::Admin),
+        user.roles.is_admin(),
         user.seller_id.as_str(),
         ban.map(|ban| ban.level.as_str()),
         ban.and_then(|ban| ban.until),
         ban.map(|ban| ban.reason.as_str()),
+        ban.map_or(0, |ban| ban.at),
+        ban.map_or("", |ban| ban.by.as_str()),
         user.updated_at,
         user.deleted_at,
         user.version,
@@ -101,6 +122,23 @@ pub async fn users_page(db: &Db, after: (Micros, &str), limit: usize) -> Result<
         " FROM users WHERE (created_at, id) < (?, ?) ORDER BY created_at DESC, id DESC LIMIT ?"
     );
     db.query(sql, params![after.0, after.1, limit as i64]).await?.iter().map(read).collect()
+}
+
+/// Loads accounts with a ban that stands, the latest ban first, after the one with this time of the ban and id.
+pub async fn banned_page(db: &Db, now: Micros, after: (Micros, &str), limit: usize) -> Result<Vec<User>> {
+    let sql = concat!(
+        "SELECT ",
+        columns!(),
+        " FROM users WHERE ban_at > 0 AND (ban_until IS NULL OR ban_until > ?) AND (ban_at, id) < (?, ?) \
+         ORDER BY ban_at DESC, id DESC LIMIT ?"
+    );
+    db.query(sql, params![now, after.0, after.1, limit as i64]).await?.iter().map(read).collect()
+}
+
+/// Loads accounts that are not deleted in order of id, after this one.
+pub async fn living_users_page(db: &Db, after_id: &str, limit: usize) -> Result<Vec<User>> {
+    let sql = concat!("SELECT ", columns!(), " FROM users WHERE id > ? AND deleted_at IS NULL ORDER BY id LIMIT ?");
+    db.query(sql, params![after_id, limit as i64]).await?.iter().map(read).collect()
 }
 
 /// Counts the accounts, deleted ones too.
@@ -151,7 +189,8 @@ fn read(row: &Row) -> Result<User> {
     let ban = match ban_level {
         Some(level) => {
             let level = BanLevel::parse(&level).map_err(broken)?;
-            Some(Ban { level, until: row.get(8)?, reason: row.get::<Option<String>>(9)?.unwrap_or_default() })
+            let reason = row.get::<Option<String>>(9)?.unwrap_or_default();
+            Some(Ban { level, until: row.get(8)?, reason, at: row.get(14)?, by: row.get(15)? })
         }
         None => None,
     };
@@ -168,9 +207,4 @@ fn read(row: &Row) -> Result<User> {
         deleted_at: row.get(12)?,
         version: row.get(13)?,
     })
-}
-
-/// A stored value that the rules would refuse: a defect of ours, not of the caller.
-fn broken(refusal: Refusal) -> Error {
-    Error::internal("broken_row", "something went wrong on our side").source(Error::from(refusal))
 }

@@ -60,6 +60,54 @@ async fn a_deletion_that_forgets_the_sessions_is_noticed() {
     assert_eq!(shop.broken_books().await, [expected]);
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_not_there_is_noticed() {
+    let shop = Shop::open().await;
+    let mei = shop.register("mei@example.com").await;
+    shop.put_role(&system(), "support", &[]).await.unwrap();
+    shop.set_roles(&system(), &mei.user.id, &["support@sel_1"]).await.unwrap();
+    assert_eq!(shop.broken_books().await, [""; 0]);
+    shop.tamper("DELETE FROM roles WHERE name = 'support'").await;
+    assert_eq!(shop.broken_books().await, [format!("identity.roles_exist: 1 of 1 accounts: {}", mei.user.id)]);
+}
+
+/// The table of statements in README.md.
+#[tokio::test(start_paused = true)]
+async fn use_cases_cost_what_the_readme_says() {
+    let shop = Shop::open().await;
+    let db = shop.db();
+    let count = std::sync::atomic::AtomicU64::new(db.statements());
+    let cost = |_: &str| {
+        let now = db.statements();
+        now - count.swap(now, std::sync::atomic::Ordering::Relaxed)
+    };
+    let mei = shop.try_register("mei@example.com", PASSWORD, None).await.unwrap();
+    let tokens = mei.tokens.unwrap();
+    let id = mei.user.unwrap().id;
+    assert_eq!(cost("register"), 3);
+    let home = from("203.0.113.7");
+    shop.try_login_from(&home, "mei@example.com", PASSWORD, "").await.unwrap();
+    assert_eq!(cost("login"), 8);
+    shop.try_login_from(&home, "mei@example.com", PASSWORD, "phone").await.unwrap();
+    assert_eq!(cost("login on a device"), 9);
+    shop.try_login_from(&home, "mei@example.com", "wrong horse battery", "").await.unwrap_err();
+    assert_eq!(cost("wrong password"), 9);
+    shop.try_login_from(&home, "mei@example.com", PASSWORD, "").await.unwrap();
+    assert_eq!(cost("login after a wrong password"), 9);
+    let tokens = shop.refresh(&tokens).await.unwrap();
+    assert_eq!(cost("refresh"), 5);
+    shop.is_active(&tokens).await;
+    assert_eq!(cost("verify"), 2);
+    shop.ban(&system(), &id, "buy", None).await.unwrap();
+    assert_eq!(cost("ban"), 10);
+    shop.unban(&system(), &id).await.unwrap();
+    assert_eq!(cost("unban"), 10);
+    shop.standings(0).await;
+    assert_eq!(cost("standings"), 1);
+    shop.access(1).await;
+    assert_eq!(cost("access that is known"), 1);
+}
+
 #[derive(Clone, Default)]
 struct Capture(Arc<Mutex<Vec<u8>>>);
 

@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use crate::support::*;
 
 /// Opens a shop on each store and runs a race in it; the books must balance after each.
-async fn on_every_store<Fut: Future<Output = ()>>(race: impl Fn(Arc<Shop>) -> Fut) {
+pub async fn on_every_store<Fut: Future<Output = ()>>(race: impl Fn(Arc<Shop>) -> Fut) {
     let folder = tempfile::tempdir().unwrap();
     let server = PgServer::shared();
     let mut stores = vec![Storage::Memory(MemoryDisk::new()), Storage::Folder(folder.path().to_owned())];
@@ -28,7 +28,7 @@ async fn on_every_store<Fut: Future<Output = ()>>(race: impl Fn(Arc<Shop>) -> Fu
 }
 
 /// Runs tasks at once and returns their results.
-async fn at_once<T: Send + 'static>(
+pub async fn at_once<T: Send + 'static>(
     tasks: impl IntoIterator<Item = impl Future<Output = T> + Send + 'static>,
 ) -> Vec<T> {
     tasks.into_iter().collect::<JoinSet<T>>().join_all().await
@@ -95,7 +95,7 @@ async fn of_two_renewals_with_one_token_exactly_one_wins() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn a_login_at_the_moment_of_a_ban_leaves_no_live_session() {
+async fn a_login_at_the_moment_of_a_ban_leaves_no_session_that_is_good_for_anything() {
     on_every_store(|shop| async move {
         for round in 0..10 {
             let mei = shop.register(&format!("mei{round}@example.com")).await;

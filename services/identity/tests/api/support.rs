@@ -1,11 +1,12 @@
 //! A mall with this service alone, and people who call it.
 
 use std::future::Future;
+use std::sync::Arc;
 
 use mallard_db::{Db, MemoryDisk};
 use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
 use mallard_proto::identity::v1::*;
-use mallard_rpc::{Call, Caller, CallerKind, ServiceChannel, Surface};
+use mallard_rpc::{Call, Caller, CallerKind, Origin, ServiceChannel, Surface};
 use mallard_runtime::{Chance, Clock, Mall, ServiceSpec, Settings, Storage};
 use mallard_types::{Error, Result};
 use tonic::{Response, Status};
@@ -13,6 +14,13 @@ use tonic::{Response, Status};
 pub const PASSWORD: &str = "correct horse battery";
 /// 2026-01-01T00:00:00Z.
 pub const START: i64 = 1_767_225_600_000_000;
+
+/// Names of the books of this service.
+pub const CHECKS: [&str; 4] =
+    ["identity.email_unique", "identity.sessions_belong_to_users", "identity.roles_exist", "identity.audit_chain"];
+const MARGIN_S: i64 = 30;
+/// When no token that is issued at [`START`] is good any more on any clock.
+pub const LAST_TOKEN_ENDS: i64 = START + (900 + MARGIN_S) * 1_000_000;
 
 pub type Client = IdentityServiceClient<ServiceChannel>;
 
@@ -48,6 +56,30 @@ impl Account {
 
 pub fn system() -> Call {
     Call::system("test")
+}
+
+/// Somebody at a network address.
+pub fn from(address: &str) -> Call {
+    let origin = Origin { address: address.to_owned(), user_agent: "test".to_owned() };
+    Call { origin: Some(Arc::new(origin)), ..Call::default() }
+}
+
+/// The same caller at the operators' door, where the edge lets whom the policies allow.
+pub fn operating(call: &Call) -> Call {
+    let mut call = call.clone();
+    call.caller.surface = Surface::Admin;
+    call
+}
+
+pub fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
+}
+
+/// What an access token says.
+pub fn claims(token: &str) -> serde_json::Value {
+    let payload = token.split('.').nth(1).unwrap();
+    let payload = base64::Engine::decode(&base64::engine::general_purpose::URL_SAFE_NO_PAD, payload).unwrap();
+    serde_json::from_slice(&payload).unwrap()
 }
 
 /// The code of a refusal.
@@ -96,6 +128,7 @@ impl Shop {
             password_confirmation: confirmation.map(str::to_owned),
             name: "Mei Lin".to_owned(),
             language: "zh-CN".to_owned(),
+            ..Default::default()
         };
         self.call(&Call::default(), |mut c| async move { c.register(request).await }).await
     }
@@ -106,8 +139,26 @@ impl Shop {
     }
 
     pub async fn try_login(&self, email: &str, password: &str) -> Result<LoginResponse> {
-        let request = LoginRequest { email: email.to_owned(), password: password.to_owned() };
-        self.call(&Call::default(), |mut c| async move { c.login(request).await }).await
+        self.try_login_from(&Call::default(), email, password, "").await
+    }
+
+    /// Signs in from somewhere, on a device.
+    pub async fn try_login_from(
+        &self,
+        from: &Call,
+        email: &str,
+        password: &str,
+        device: &str,
+    ) -> Result<LoginResponse> {
+        let request =
+            LoginRequest { email: email.to_owned(), password: password.to_owned(), device: device.to_owned() };
+        self.call(from, |mut c| async move { c.login(request).await }).await
+    }
+
+    /// Signs in on a device.
+    pub async fn login_on(&self, email: &str, device: &str) -> Account {
+        let answer = self.try_login_from(&Call::default(), email, PASSWORD, device).await.unwrap();
+        self.account(answer.user.unwrap(), answer.tokens.unwrap()).await
     }
 
     pub async fn login(&self, email: &str) -> Account {
@@ -128,7 +179,7 @@ impl Shop {
     }
 
     /// Does what the edge does: the caller is what the verified token says.
-    async fn account(&self, user: User, tokens: Tokens) -> Account {
+    pub async fn account(&self, user: User, tokens: Tokens) -> Account {
         let verified = self.verify(&tokens.access_token).await;
         assert!(verified.active);
         let caller = Caller {
@@ -168,8 +219,7 @@ impl Shop {
     }
 
     pub async fn set_roles(&self, by: &Call, id: &str, roles: &[&str]) -> Result<Vec<String>> {
-        let request =
-            AdminSetRolesRequest { id: id.to_owned(), roles: roles.iter().map(|r| (*r).to_owned()).collect() };
+        let request = AdminSetRolesRequest { id: id.to_owned(), roles: owned(roles), seller_id: None };
         Ok(self.call(by, |mut c| async move { c.admin_set_roles(request).await }).await?.roles)
     }
 
@@ -178,6 +228,56 @@ impl Shop {
         let request =
             AdminBanUserRequest { id: id.to_owned(), level: level.to_owned(), until, reason: "spam".to_owned() };
         Ok(self.call(by, |mut c| async move { c.admin_ban_user(request).await }).await?.user.unwrap())
+    }
+
+    pub async fn unban(&self, by: &Call, id: &str) -> Result<User> {
+        let request = AdminUnbanUserRequest { id: id.to_owned() };
+        Ok(self.call(by, |mut c| async move { c.admin_unban_user(request).await }).await?.user.unwrap())
+    }
+
+    pub async fn create_user(&self, by: &Call, request: CreateUserRequest) -> Result<CreateUserResponse> {
+        self.call(by, |mut c| async move { c.create_user(request).await }).await
+    }
+
+    pub async fn standings(&self, after_seq: i64) -> Vec<Standing> {
+        let request = ListStandingsRequest { after_seq };
+        self.call(&system(), |mut c| async move { c.list_standings(request).await }).await.unwrap().standings
+    }
+
+    pub async fn access(&self, known_version: i64) -> GetAccessResponse {
+        let request = GetAccessRequest { known_version };
+        self.call(&system(), |mut c| async move { c.get_access(request).await }).await.unwrap()
+    }
+
+    pub async fn create_policy(&self, by: &Call, request: AdminCreatePolicyRequest) -> Result<Policy> {
+        let answer = self.call(by, |mut c| async move { c.admin_create_policy(request).await }).await?;
+        Ok(answer.policy.unwrap())
+    }
+
+    pub async fn delete_policy(&self, by: &Call, id: &str) -> Result<()> {
+        let request = AdminDeletePolicyRequest { id: id.to_owned() };
+        self.call(by, |mut c| async move { c.admin_delete_policy(request).await }).await
+    }
+
+    pub async fn put_role(&self, by: &Call, name: &str, inherits: &[&str]) -> Result<Role> {
+        let request = AdminPutRoleRequest { name: name.to_owned(), inherits: owned(inherits), note: String::new() };
+        Ok(self.call(by, |mut c| async move { c.admin_put_role(request).await }).await?.role.unwrap())
+    }
+
+    pub async fn delete_role(&self, by: &Call, name: &str) -> Result<()> {
+        let request = AdminDeleteRoleRequest { name: name.to_owned() };
+        self.call(by, |mut c| async move { c.admin_delete_role(request).await }).await
+    }
+
+    pub async fn audit(&self, by: &Call, request: AdminListAuditRequest) -> Result<AdminListAuditResponse> {
+        self.call(by, |mut c| async move { c.admin_list_audit(request).await }).await
+    }
+
+    /// Returns action and target of everything in the log, the first entry first.
+    pub async fn audited(&self) -> Vec<(String, String)> {
+        let request = AdminListAuditRequest { limit: 100, ..Default::default() };
+        let entries = self.audit(&system(), request).await.unwrap().entries;
+        entries.into_iter().rev().map(|entry| (entry.action, entry.target)).collect()
     }
 
     pub async fn revocations(&self, after_seq: i64) -> Vec<Revocation> {
@@ -199,7 +299,7 @@ impl Shop {
     pub async fn broken_books(&self) -> Vec<String> {
         let request = mallard_proto::common::v1::RunChecksRequest {};
         let answer = self.call(&system(), |mut c| async move { c.run_checks(request).await }).await.unwrap();
-        for name in ["identity.email_unique", "identity.sessions_belong_to_users"] {
+        for name in CHECKS {
             assert!(answer.checks.iter().any(|check| check.name == name), "{name} was not checked");
         }
         answer

@@ -53,9 +53,10 @@ impl App {
         }
         self.check_owner(&adjustment.sku_id).await?;
         let lines = Lines::stored(vec![Line { sku_id: adjustment.sku_id.clone(), quantity: adjustment.delta }]);
+        let audit = self.ctx.audit();
         for _ in 0..ATTEMPTS_MAX {
             let flight = self.availability.begin(&lines, 1);
-            match self.store.adjust(&adjustment, self.ctx.now()).await? {
+            match self.store.adjust(&adjustment, self.ctx.now(), &audit).await? {
                 Adjusted::Done => {
                     flight.landed();
                     return self.stock_of(&adjustment.sku_id).await;

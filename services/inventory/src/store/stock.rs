@@ -1,17 +1,18 @@
 //! Stock rows: read, receive, adjust, return, announce.
 
-use mallard_db::{Error, Tx, Unit, Value, params};
-use mallard_types::Micros;
+use std::sync::Arc;
 
+use mallard_db::{Error, Tx, Value, params};
+use mallard_runtime::Audit;
+use mallard_types::Micros;
+use serde_json::json;
+
+use super::stock_from;
 use super::{
     CHUNK_ROWS_MAX, STOCK_COLUMNS, Store, decode_lines, encode_lines, in_list, ledger_insert, reservation_from,
     rows_sql,
 };
-use super::{stock_from, with_ledger};
 use crate::domain::{Adjustment, Kind, Line, Lines, Reservation, Stock};
-
-const TAG_KEY: u32 = 0;
-const TAG_STOCK: u32 = 1;
 
 const ADJUST: &str = "UPDATE stock SET on_hand = on_hand + ?, adjusted = adjusted + ?, version = version + 1 \
      WHERE sku_id = ? AND on_hand + ? >= reserved";
@@ -90,23 +91,19 @@ impl Store {
             .await
     }
 
-    /// Adds or takes away units, with the ledger entry and the idempotency key in the same unit of work.
-    pub async fn adjust(&self, adjustment: &Adjustment, at: Micros) -> Result<Adjusted, Error> {
-        const KEY: &str = "INSERT INTO adjustments (idempotency_key, sku_id, delta, at) VALUES (?, ?, ?, ?) \
-             ON CONFLICT (idempotency_key) DO NOTHING";
-        let delta = adjustment.delta;
-        let mut unit = Unit::new("inventory.adjust");
-        if !adjustment.key.is_empty() {
-            unit = unit.guard(KEY, params![&adjustment.key, &adjustment.sku_id, delta, at], 1, TAG_KEY);
+    /// Adds or takes away units, with the ledger entry, the idempotency key and the audit record in the same transaction.
+    pub async fn adjust(&self, adjustment: &Adjustment, at: Micros, audit: &Audit) -> mallard_types::Result<Adjusted> {
+        let shared = Arc::new((adjustment.clone(), audit.clone()));
+        let adjusted = self.db.tx("inventory.adjust", move |tx| {
+            let shared = Arc::clone(&shared);
+            async move { adjust_in(&tx, &shared.0, at, &shared.1).await }
+        });
+        match adjusted.await {
+            Ok(()) => Ok(Adjusted::Done),
+            Err(NotAdjusted::KeyTaken) => Ok(Adjusted::KeyTaken),
+            Err(NotAdjusted::Refused) => Ok(Adjusted::Refused),
+            Err(NotAdjusted::Failed(error)) => Err(error),
         }
-        unit = unit.guard(ADJUST, params![delta, delta, &adjustment.sku_id, delta], 1, TAG_STOCK);
-        let entries = [(adjustment.sku_id.as_str(), delta)];
-        unit = with_ledger(unit, Kind::Adjusted, &entries, &adjustment.reason, &adjustment.reference, at);
-        Ok(match self.try_unit(unit).await? {
-            None => Adjusted::Done,
-            Some(TAG_KEY) => Adjusted::KeyTaken,
-            Some(_) => Adjusted::Refused,
-        })
     }
 
     /// Reads the SKU and delta an idempotency key was used for.
@@ -191,6 +188,43 @@ impl Store {
     pub fn db(&self) -> &mallard_db::Db {
         &self.db
     }
+}
+
+/// Why an adjustment is rolled back.
+enum NotAdjusted {
+    KeyTaken,
+    Refused,
+    Failed(mallard_types::Error),
+}
+
+impl<E: Into<mallard_types::Error>> From<E> for NotAdjusted {
+    fn from(error: E) -> NotAdjusted {
+        NotAdjusted::Failed(error.into())
+    }
+}
+
+async fn adjust_in(tx: &Tx, adjustment: &Adjustment, at: Micros, audit: &Audit) -> Result<(), NotAdjusted> {
+    const KEY: &str = "INSERT INTO adjustments (idempotency_key, sku_id, delta, at) VALUES (?, ?, ?, ?) \
+         ON CONFLICT (idempotency_key) DO NOTHING";
+    let Adjustment { sku_id, delta, reason, reference, key } = adjustment;
+    if !key.is_empty() && tx.execute(KEY, params![key, sku_id, *delta, at]).await? != 1 {
+        return Err(NotAdjusted::KeyTaken);
+    }
+    if tx.execute(ADJUST, params![*delta, *delta, sku_id, *delta]).await? != 1 {
+        return Err(NotAdjusted::Refused);
+    }
+    let (sql, values) = ledger_insert(Kind::Adjusted, &[(sku_id, *delta)], reason, reference, at);
+    tx.execute_dyn(sql, values).await?;
+    if !audit.is_due() {
+        return Ok(());
+    }
+    let row = tx.query_opt("SELECT on_hand FROM stock WHERE sku_id = ?", params![sku_id]).await?;
+    let on_hand: i64 = row.map(|row| row.get(0)).transpose()?.unwrap_or_default();
+    let change = || {
+        let now = json!({ "on_hand": on_hand, "delta": delta, "reason": reason, "reference": reference });
+        (json!({ "on_hand": on_hand - delta }), now)
+    };
+    Ok(audit.append(tx, "stock.adjust", sku_id, change).await?)
 }
 
 /// Inserts the rows that are missing and their ledger entries. The usual case, all or none missing, needs no read.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use mallard_proto::common::v1::{Check, RunChecksRequest};
 use mallard_proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use mallard_proto::inventory::v1::*;
-use mallard_rpc::ServiceChannel;
+use mallard_rpc::{Call, Caller, ServiceChannel, current};
 use mallard_runtime::{Config, Mall, ServiceSpec, Settings, Storage};
 use mallard_testkit::pgtest::PgServer;
 use mallard_types::Error;
@@ -79,6 +79,11 @@ pub const NEVER: i64 = 4_000_000_000_000_000;
 /// What a call answers: the reservation's state, or the code of the error.
 pub type Told = Result<ReservationState, String>;
 
+/// Runs work as the mall itself, at the time of the call in progress.
+async fn as_mall<F: Future>(work: F) -> F::Output {
+    mallard_rpc::scope(Call { caller: Caller::system("test"), ..current() }, work).await
+}
+
 impl House {
     pub fn of(mall: Mall, client: Client, folder: Option<TempDir>) -> House {
         House { mall, client, folder, server: None }
@@ -86,7 +91,7 @@ impl House {
 
     pub async fn receive(&self, skus: &[(&str, i64)]) -> i64 {
         let request = ReceiveStockRequest { lines: lines(skus), reason: "delivery".into() };
-        self.client.clone().receive_stock(request).await.unwrap().into_inner().created
+        as_mall(self.client.clone().receive_stock(request)).await.unwrap().into_inner().created
     }
 
     pub async fn try_reserve(
@@ -96,7 +101,7 @@ impl House {
         expires_at_micros: i64,
     ) -> Result<Reservation, Error> {
         let request = ReserveRequest { id: id.into(), lines: lines(skus), expires_at_micros };
-        let answer = self.client.clone().reserve(request).await.map_err(mallard_rpc::error)?;
+        let answer = as_mall(self.client.clone().reserve(request)).await.map_err(mallard_rpc::error)?;
         Ok(answer.into_inner().reservation.unwrap())
     }
 
@@ -105,19 +110,19 @@ impl House {
     }
 
     pub async fn confirm(&self, id: &str) -> Told {
-        let answer = self.client.clone().confirm(ConfirmRequest { id: id.into() }).await;
+        let answer = as_mall(self.client.clone().confirm(ConfirmRequest { id: id.into() })).await;
         told(answer.map(|answer| answer.into_inner().reservation.unwrap()).map_err(mallard_rpc::error))
     }
 
     pub async fn release(&self, id: &str) -> Told {
-        let answer = self.client.clone().release(ReleaseRequest { id: id.into() }).await;
+        let answer = as_mall(self.client.clone().release(ReleaseRequest { id: id.into() })).await;
         told(answer.map(|answer| answer.into_inner().reservation.unwrap()).map_err(mallard_rpc::error))
     }
 
     pub async fn give_back(&self, id: &str, return_id: &str, skus: &[(&str, i64)]) -> Result<bool, Error> {
         let request =
             ReturnRequest { id: id.into(), return_id: return_id.into(), lines: lines(skus), reason: "refund".into() };
-        Ok(self.client.clone().r#return(request).await.map_err(mallard_rpc::error)?.into_inner().applied)
+        Ok(as_mall(self.client.clone().r#return(request)).await.map_err(mallard_rpc::error)?.into_inner().applied)
     }
 
     pub async fn adjust(&self, sku_id: &str, delta: i64, key: &str) -> Result<Stock, Error> {
@@ -135,13 +140,14 @@ impl House {
     /// Returns (on hand, reserved).
     pub async fn stock(&self, sku_id: &str) -> (i64, i64) {
         let request = BatchGetStockRequest { sku_ids: vec![sku_id.into()] };
-        let stocks = self.client.clone().batch_get_stock(request).await.unwrap().into_inner().stocks;
+        let stocks = as_mall(self.client.clone().batch_get_stock(request)).await.unwrap().into_inner().stocks;
         (stocks[0].on_hand, stocks[0].reserved)
     }
 
     pub async fn state(&self, id: &str) -> Option<ReservationState> {
         let request = BatchGetReservationsRequest { ids: vec![id.into()] };
-        let found = self.client.clone().batch_get_reservations(request).await.unwrap().into_inner().reservations;
+        let found =
+            as_mall(self.client.clone().batch_get_reservations(request)).await.unwrap().into_inner().reservations;
         found.first().map(|reservation| reservation.state())
     }
 
@@ -152,7 +158,7 @@ impl House {
     }
 
     pub async fn checks(&self) -> Vec<Check> {
-        self.client.clone().run_checks(RunChecksRequest {}).await.unwrap().into_inner().checks
+        as_mall(self.client.clone().run_checks(RunChecksRequest {})).await.unwrap().into_inner().checks
     }
 
     /// Returns the checks that fail.

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use mallard_db::Tx;
 use mallard_flow::FIRST_VERSION;
 use mallard_proto::payment::v1 as pay;
+use mallard_runtime::Audit;
 use mallard_types::{Error, Micros, Money, Result};
 
 use super::place::derived_id;
-use super::{App, actor, refused, require_operator};
+use super::{App, actor, audited, refused, require_operator};
 use crate::domain::{EventKind, Order, Status, Units};
 use crate::flows::{Refund, RefundState};
 use crate::{error, store};
@@ -61,14 +62,15 @@ impl App {
         let order = self.reload(&input.order_id).await?;
         let refund_id = derived_id("ref", &order, &input.idempotency_key);
         let backdated_at = mallard_rpc::with_current(|call| call.at);
-        let shared = Arc::new((self.clone(), input.clone(), refund_id.clone(), actor(), self.context.now()));
+        let at = self.context.now();
+        let shared = Arc::new((self.clone(), input.clone(), refund_id.clone(), actor(), self.context.audit()));
         let started = self
             .db
             .tx("order.refund", move |tx: Tx| {
                 let shared = shared.clone();
                 async move {
-                    let (app, input, refund_id, by, at) = &*shared;
-                    app.request_refund(&tx, input, refund_id, by, *at, backdated_at).await
+                    let (app, input, refund_id, by, audit) = &*shared;
+                    app.request_refund(&tx, input, refund_id, (by, audit), at, backdated_at).await
                 }
             })
             .await?;
@@ -85,7 +87,7 @@ impl App {
         tx: &Tx,
         input: &RefundInput,
         refund_id: &str,
-        by: &str,
+        (by, audit): (&str, &Audit),
         at: Micros,
         backdated_at: Option<Micros>,
     ) -> Result<Option<RefundState>> {
@@ -110,7 +112,8 @@ impl App {
             paid_back: false,
             backdated_at,
         };
-        self.append(tx, &order, kind, at, by).await?;
+        let next = self.append(tx, &order, kind.clone(), at, by).await?;
+        audit.append(tx, "order.refund", &order.id, || audited::change(&order, &next, &kind)).await?;
         let started = self.engine.start_inline::<Refund>(tx, refund_id, &state).await?;
         Ok(started.then_some(state))
     }

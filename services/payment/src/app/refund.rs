@@ -2,6 +2,7 @@
 
 use mallard_proto::payment::v1::PaymentRefunded;
 use mallard_types::{Money, Result};
+use serde_json::{Value, json};
 use tracing::{error as log_error, info, warn};
 
 use super::{App, WRITES_MAX, check_operator};
@@ -72,6 +73,7 @@ impl App {
                 refund_opened: Some(&refund),
                 posting: posting.as_ref(),
                 event: done.then(|| self.refunded_event(&refund, &next)),
+                audit: self.ctx.audit().record("payment.refund", &payment.id, || audited(&payment, &next, &refund)),
                 ..Change::default()
             };
             if self.store.write("payment.refund", change).await? {
@@ -185,4 +187,20 @@ fn note(refund: &Refund, answer: &Repaid) {
             warn!(refund_id, payment_id, attempts = refund.attempts, "the provider gave no answer, will ask again")
         }
     }
+}
+
+/// Tells the audit log what a refund changed.
+fn audited(before: &Payment, after: &Payment, refund: &Refund) -> (Value, Value) {
+    let fields = |payment: &Payment| {
+        json!({
+            "status": payment.status.as_str(),
+            "refunded": payment.refunded,
+            "refunding": payment.refunding,
+        })
+    };
+    let mut now = fields(after);
+    now["refund_id"] = json!(refund.id);
+    now["amount"] = json!({ "amount": refund.amount.amount, "currency": refund.amount.currency.as_str() });
+    now["reason"] = json!(refund.reason);
+    (fields(before), now)
 }

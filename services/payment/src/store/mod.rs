@@ -47,6 +47,8 @@ pub struct Change<'a> {
     pub posting: Option<&'a Posting>,
     /// What the others are told.
     pub event: Option<Envelope>,
+    /// What the audit log is told.
+    pub audit: Option<Envelope>,
 }
 
 /// The service's database.
@@ -85,9 +87,7 @@ impl Store {
         if let Some(posting) = change.posting {
             unit = ledger::insert(unit, posting);
         }
-        if let Some(event) = change.event {
-            unit = self.outbox.add_to(unit, event)?;
-        }
+        unit = self.outbox.add_all_to(unit, change.event.into_iter().chain(change.audit).collect())?;
         match self.db.apply(unit).await {
             Ok(()) => Ok(true),
             Err(UnitError::Guard { tag: STALE, .. }) => Ok(false),

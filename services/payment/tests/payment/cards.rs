@@ -2,6 +2,7 @@
 
 use mallard_payment::acquirer::Book;
 use mallard_payment::domain::card::{Brand, TEST_NUMBERS, TestBehaviour};
+use mallard_proto::common::v1::RunChecksRequest;
 use mallard_proto::payment::v1::*;
 use mallard_rpc::Call;
 use mallard_testkit::{as_guest, as_system, as_user};
@@ -260,7 +261,11 @@ async fn nobody_pays_sees_or_cancels_in_the_name_of_another() {
         let close = CloseOrderPaymentsRequest { order_id: "ord_1".into(), ..Default::default() };
         assert_eq!(
             code(payments.close_order_payments(close).await.map_err(mallard_rpc::error)),
-            "not_found payment_not_found"
+            "forbidden internal_only"
+        );
+        assert_eq!(
+            code(payments.run_checks(RunChecksRequest {}).await.map_err(mallard_rpc::error)),
+            "forbidden internal_only"
         );
     })
     .await;
@@ -272,6 +277,11 @@ async fn nobody_pays_sees_or_cancels_in_the_name_of_another() {
         );
         assert_eq!(
             code(payments.get_payment(get.clone()).await.map_err(mallard_rpc::error)),
+            "unauthenticated unauthenticated"
+        );
+        let entered = TokeniseRequest { input: Some(card(VISA)) };
+        assert_eq!(
+            code(payments.tokenise(entered).await.map_err(mallard_rpc::error)),
             "unauthenticated unauthenticated"
         );
     })

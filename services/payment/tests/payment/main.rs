@@ -1,5 +1,6 @@
 //! The service through its API: a local channel, its own database, the acquirer simulator.
 
+mod audit;
 mod books;
 mod cards;
 mod closing;

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
 
-use crate::budget::Budget;
+use super::budget::Budget;
 use crate::chance::Chance;
 use crate::config::RetryPolicy;
 use crate::error::error;
@@ -32,10 +32,25 @@ impl Retries {
     /// Counts a call and tells whether it may be tried again at all.
     pub(crate) fn begin(&self, method: &Method) -> bool {
         self.budget.pay_in();
-        self.policy.attempts_max > 1 && method.is_idempotent()
+        self.policy(method).attempts_max > 1 && method.is_idempotent()
     }
 
-    /// Returns the pause before the next attempt after `attempts` failed ones; `None` when there shall be none.
+    /// Takes one more attempt out of the budget; `false` when there is not enough left.
+    pub(crate) fn take_out(&self) -> bool {
+        let taken = self.budget.take_out();
+        if !taken {
+            metrics::counter!("mallard_rpc_retry_budget_spent_total").increment(1);
+        }
+        taken
+    }
+
+    /// Returns the method's own policy, or the service's.
+    fn policy<'a>(&'a self, method: &'a Method) -> &'a RetryPolicy {
+        method.gate().map_or(&self.policy, |gate| gate.retry())
+    }
+
+    /// Returns the pause before the next attempt of an idempotent method after `attempts` failed ones; `None` when there
+    /// shall be none.
     pub(crate) fn pause(
         &self,
         answer: &Answer,
@@ -44,28 +59,37 @@ impl Retries {
         method: &Method,
         chance: &Chance,
     ) -> Option<Duration> {
-        if attempts >= self.policy.attempts_max {
+        let policy = self.policy(method);
+        if attempts >= policy.attempts_max {
             return None;
         }
         let asked = unavailable(answer)?;
-        let pause = asked.max(self.backoff(attempts, chance));
+        let pause = asked.max(backoff(policy, attempts, chance));
         if Instant::now() + pause >= deadline {
             return None;
         }
-        if !self.budget.take_out() {
-            metrics::counter!("mallard_rpc_retry_budget_spent_total").increment(1);
+        if !self.take_out() {
             return None;
         }
         method.count_retry();
         Some(pause)
     }
+}
 
-    /// Draws the pause before the next attempt: full jitter under a doubling ceiling.
-    fn backoff(&self, attempts: u32, chance: &Chance) -> Duration {
-        let doubled = self.policy.backoff_base_ms.saturating_mul(1 << (attempts - 1).min(20));
-        let ceiling_us = doubled.min(self.policy.backoff_max_ms).saturating_mul(1_000);
-        Duration::from_micros(chance.below(ceiling_us.saturating_add(1)))
-    }
+/// Draws the pause before the next attempt: full jitter under a doubling ceiling.
+fn backoff(policy: &RetryPolicy, attempts: u32, chance: &Chance) -> Duration {
+    let doubled = policy.backoff_base_ms.saturating_mul(1 << (attempts - 1).min(20));
+    let ceiling_us = doubled.min(policy.backoff_max_ms).saturating_mul(1_000);
+    Duration::from_micros(chance.below(ceiling_us.saturating_add(1)))
+}
+
+/// Tells whether nothing answered in time: what a hedge waits past, and a fallback is for.
+pub(crate) fn is_unanswered(answer: &Answer) -> bool {
+    let code = match answer {
+        Ok(response) => head_code(response.headers()).unwrap_or(Code::Ok),
+        Err(status) => status.code(),
+    };
+    matches!(code, Code::Unavailable | Code::DeadlineExceeded)
 }
 
 /// Returns how long an unavailable callee asked to be left alone; `None` when the answer is another.
@@ -126,10 +150,10 @@ mod tests {
 
     #[test]
     fn pauses_are_drawn_below_a_doubling_ceiling() {
-        let retries = Retries::new(RetryPolicy { backoff_max_ms: 60, ..RetryPolicy::default() });
+        let policy = RetryPolicy { backoff_max_ms: 60, ..RetryPolicy::default() };
         let chance = Chance::new(Some(1));
         for (attempts, ceiling_ms) in [(1, 25), (2, 50), (3, 60), (30, 60)] {
-            let longest = (0..1_000).map(|_| retries.backoff(attempts, &chance)).max().unwrap();
+            let longest = (0..1_000).map(|_| backoff(&policy, attempts, &chance)).max().unwrap();
             assert!(longest <= Duration::from_millis(ceiling_ms));
             assert!(longest > Duration::from_millis(ceiling_ms * 9 / 10));
         }

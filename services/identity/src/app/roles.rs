@@ -1,0 +1,95 @@
+//! Roles of accounts, and the roles there are.
+
+use mallard_types::Result;
+use serde_json::{Value, json};
+
+use super::caller::{require_admin_role, require_operator};
+use super::{App, Work};
+use crate::domain::{ADMIN, RoleDef, Roles, Ruleset, User, check_seller_id};
+use crate::error::Refusal;
+use crate::store;
+
+impl App {
+    /// Replaces an account's roles and, where given, the seller it acts for. Its sessions go on; the new roles hold for
+    /// them, too. The same roles again change nothing.
+    ///
+    /// # Errors
+    /// `admin_only` also for somebody without role admin who would grant or take it, `user_not_found`, `unknown_role`,
+    /// `roles_empty`, `too_many_roles`, `last_admin`.
+    pub async fn set_roles(&self, id: String, roles: &[String], seller_id: Option<String>) -> Result<User> {
+        require_operator()?;
+        if let Some(seller_id) = &seller_id {
+            check_seller_id(seller_id)?;
+        }
+        let roles = Roles::parse(roles.iter().map(String::as_str))?;
+        let input = (id, roles, seller_id, self.ctx.id("sel"));
+        self.tx("identity.set_roles", input, |work, (id, roles, seller_id, new_seller_id)| async move {
+            work.check_roles(&roles).await?;
+            let before = work.user(&id).await?;
+            work.may_touch(&before)?;
+            let mut user = before.clone();
+            if user.change_roles(roles, seller_id, new_seller_id, work.now) {
+                work.save(&before, &user).await?;
+                work.announce(&user).await?;
+                work.record("user.roles", &id, Some(told(&before)), Some(told(&user))).await?;
+            }
+            Ok(user)
+        })
+        .await
+    }
+
+    /// Returns every role there is, in order of name.
+    ///
+    /// # Errors
+    /// `admin_only`.
+    pub async fn role_defs(&self) -> Result<Vec<RoleDef>> {
+        require_operator()?;
+        store::roles(&self.db).await
+    }
+
+    /// Makes a role, or changes what it inherits and is for. The same again changes nothing.
+    ///
+    /// # Errors
+    /// `admin_only`, `invalid_role`, `unknown_role` for a parent, `role_cycle`, `roles_full`, `would_lock_out`.
+    pub async fn put_role(&self, name: String, inherits: Vec<String>, note: String) -> Result<RoleDef> {
+        require_admin_role()?;
+        let role = RoleDef::new(name, inherits, note)?;
+        mallard_access::check_role(&role.role)?;
+        let wanted = role.clone();
+        self.change_access(move |rules| Ok(rules.put_role(wanted.clone())?)).await?;
+        Ok(role)
+    }
+
+    /// Deletes a role that nobody holds and nothing is about.
+    ///
+    /// # Errors
+    /// `admin_only`, `role_not_found`, `role_built_in`, `role_in_use`.
+    pub async fn delete_role(&self, name: String) -> Result<()> {
+        require_admin_role()?;
+        self.change_access(move |rules| Ok(Some(rules.remove_role(&name)?))).await.map(|_| ())
+    }
+}
+
+impl Work {
+    /// Checks that roles exist until this transaction ends, and that the caller may grant them; tells whether they make an
+    /// administrator. Costs nothing for the roles that always exist.
+    pub(super) async fn check_roles(&self, roles: &Roles) -> Result<bool> {
+        let mut is_admin = roles.bare().contains(ADMIN);
+        if !roles.custom().is_empty() {
+            store::lock_access(&self.tx).await?;
+            let known = Ruleset { roles: store::roles(&self.tx).await?, ..Ruleset::default() };
+            if let Some(unknown) = roles.custom().into_iter().find(|name| known.role(name).is_none()) {
+                return Err(Refusal::RoleUnknown(unknown.to_owned()).into());
+            }
+            is_admin |= roles.custom().into_iter().any(|name| known.is_admin(name));
+        }
+        if is_admin && !self.doer.is_admin {
+            return Err(Refusal::AdminRoleOnly.into());
+        }
+        Ok(is_admin)
+    }
+}
+
+fn told(user: &User) -> Value {
+    json!({"roles": user.roles.names(), "seller_id": user.seller_id})
+}

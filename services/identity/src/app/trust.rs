@@ -1,0 +1,92 @@
+//! Proving once more who is there: before dangerous actions, and for a new password.
+
+use mallard_types::{Micros, Result};
+
+use super::App;
+use super::caller::{caller_id, caller_session};
+use crate::domain::{Email, Password, Session, User};
+use crate::error::Refusal;
+use crate::store;
+
+/// An access token with which dangerous actions are allowed for a while.
+pub struct Trusted {
+    /// JWT.
+    pub access: String,
+    /// Seconds until it expires.
+    pub expires_in_s: i64,
+    /// Until when dangerous actions are allowed.
+    pub until: Micros,
+}
+
+impl App {
+    /// Asks for the password again and issues an access token that says when.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `invalid_credentials`, `too_many_attempts`, `account_banned`, `session_revoked`, `busy`.
+    pub async fn reauthenticate(&self, password: String) -> Result<Trusted> {
+        let (user_id, session_id) = (caller_id()?, caller_session());
+        let (verified, attempt) = self.prove(&user_id, password).await?;
+        let input = (verified, session_id, attempt);
+        let (user, session, at) = self
+            .tx("identity.reauthenticate", input, |work, (verified, session_id, attempt)| async move {
+                work.passed(&attempt).await?;
+                let user = work.user(&verified.id).await?;
+                if user.password_hash != verified.password_hash {
+                    return Err(Refusal::CredentialsInvalid.into());
+                }
+                user.admit(work.now)?;
+                let session = store::session(&work.tx, &session_id).await?.ok_or(Refusal::SessionEnded)?;
+                if session.user_id != user.id {
+                    return Err(Refusal::SessionEnded.into());
+                }
+                // Two at once: the later one counts.
+                let authenticated_at = session.authenticated_at.max(work.now);
+                let session = Session { authenticated_at, ..session };
+                if !store::save_authentication(&work.tx, &session, work.app.moment(work.now)).await? {
+                    return Err(Refusal::SessionEnded.into());
+                }
+                Ok((user, session, work.now))
+            })
+            .await?;
+        Ok(Trusted {
+            access: self.access_token(&user, &session, at).await?,
+            expires_in_s: i64::from(self.config.access_token_ttl_s),
+            until: session.authenticated_at.saturating_add(self.config.trust()),
+        })
+    }
+
+    /// Replaces the caller's password and ends every other session.
+    ///
+    /// # Errors
+    /// `unauthenticated`, `invalid_credentials`, `too_many_attempts`, `password_too_short`, `password_too_long`,
+    /// `password_is_email`, `changed_meanwhile`, `busy`.
+    pub async fn change_password(&self, current: String, new: String) -> Result<()> {
+        let (user_id, session_id) = (caller_id()?, caller_session());
+        let (verified, attempt) = self.prove(&user_id, current).await?;
+        let email = verified.email.as_ref().ok_or(Refusal::CredentialsInvalid)?;
+        let new = Password::parse(new, email)?;
+        let hash = self.passwords.hash(new, self.ctx.random_bytes()).await?;
+        let input = (verified, session_id, attempt, hash);
+        self.tx("identity.change_password", input, |work, (verified, session_id, attempt, hash)| async move {
+            work.passed(&attempt).await?;
+            let before = work.user(&verified.id).await?;
+            if before.password_hash != verified.password_hash {
+                return Err(Refusal::CredentialsInvalid.into());
+            }
+            let mut user = before.clone();
+            user.change_password(hash, work.now);
+            work.save(&before, &user).await?;
+            work.revoke_all_but(&user.id, &session_id).await.map(|_| ())
+        })
+        .await
+    }
+
+    /// Verifies the password of an account, counted as a login is.
+    async fn prove(&self, user_id: &str, password: String) -> Result<(User, crate::domain::Attempt)> {
+        let user = store::user(&self.db, user_id).await?;
+        let attempt = self.attempt(user.email.as_ref().map(Email::as_str).unwrap_or(user_id));
+        self.admit_attempt(&attempt).await?;
+        let verified = self.passwords.verify(password, user.password_hash.clone()).await?;
+        if verified { Ok((user, attempt)) } else { Err(self.failed_attempt(attempt).await) }
+    }
+}
