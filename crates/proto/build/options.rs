@@ -29,7 +29,7 @@ pub fn rust_path(full_name: &str) -> String {
 
 /// Returns a field's Rust name.
 pub fn rust_field(field: &FieldDescriptor) -> String {
-    const KEYWORDS: [&str; 8] = ["type", "ref", "move", "match", "use", "in", "as", "mod"];
+    const KEYWORDS: [&str; 9] = ["type", "ref", "move", "match", "use", "in", "as", "mod", "return"];
     if KEYWORDS.contains(&field.name()) { format!("r#{}", field.name()) } else { field.name().to_owned() }
 }
 

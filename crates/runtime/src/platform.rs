@@ -80,6 +80,10 @@ impl Platform {
 
 #[tonic::async_trait]
 impl PlatformService for Platform {
+    async fn list_slow_calls(&self, _: Request<mallard_proto::platform::v1::ListSlowCallsRequest>) -> Result<Response<mallard_proto::platform::v1::ListSlowCallsResponse>, Status> {
+        Err(Status::unimplemented("list_slow_calls"))
+    }
+
     async fn list_flows(&self, request: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
         answer(self.flows(request.into_inner()).await)
     }

@@ -28,6 +28,10 @@ fn for_operators() -> Result<(), Status> {
 
 #[tonic::async_trait]
 impl GatewayService for Rpc {
+    async fn list_traces(&self, _: Request<ListTracesRequest>) -> Result<Response<ListTracesResponse>, Status> {
+        Err(Status::unimplemented("list_traces"))
+    }
+
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {
         for_operators()?;
         Ok(Response::new(self.0.check().await))

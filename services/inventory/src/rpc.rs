@@ -28,6 +28,10 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl InventoryService for Rpc {
+    async fn list_stock_alerts(&self, _: Request<pb::ListStockAlertsRequest>) -> Result<Response<pb::ListStockAlertsResponse>, Status> {
+        Err(Status::unimplemented("list_stock_alerts"))
+    }
+
     async fn reserve(&self, request: Request<pb::ReserveRequest>) -> Answer<pb::ReserveResponse> {
         for_the_mall()?;
         let request = request.into_inner();

@@ -219,6 +219,7 @@ fn line_to_proto(line: &Line) -> pb::OrderLine {
         code: line.code.clone(),
         rounding_nanos: line.rounding_nanos,
         returned: line.returned,
+        shipped: 0,
     }
 }
 

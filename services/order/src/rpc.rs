@@ -59,6 +59,38 @@ fn unknown_method(method: &str) -> Error {
 
 #[tonic::async_trait]
 impl OrderService for Rpc {
+    async fn seller_list_orders(&self, _: Request<SellerListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
+        Err(Status::unimplemented("seller_list_orders"))
+    }
+
+    async fn seller_get_order(&self, _: Request<GetOrderRequest>) -> Result<Response<AdminOrderResponse>, Status> {
+        Err(Status::unimplemented("seller_get_order"))
+    }
+
+    async fn seller_ship_order(&self, _: Request<AdminShipOrderRequest>) -> Result<Response<AdminOrderResponse>, Status> {
+        Err(Status::unimplemented("seller_ship_order"))
+    }
+
+    async fn create_return(&self, _: Request<CreateReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
+        Err(Status::unimplemented("create_return"))
+    }
+
+    async fn list_order_returns(&self, _: Request<ListOrderReturnsRequest>) -> Result<Response<ListReturnsResponse>, Status> {
+        Err(Status::unimplemented("list_order_returns"))
+    }
+
+    async fn admin_list_returns(&self, _: Request<AdminListReturnsRequest>) -> Result<Response<ListReturnsResponse>, Status> {
+        Err(Status::unimplemented("admin_list_returns"))
+    }
+
+    async fn admin_approve_return(&self, _: Request<AdminApproveReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
+        Err(Status::unimplemented("admin_approve_return"))
+    }
+
+    async fn admin_refuse_return(&self, _: Request<AdminRefuseReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
+        Err(Status::unimplemented("admin_refuse_return"))
+    }
+
     async fn quote(&self, request: Request<QuoteRequest>) -> Answer<QuoteResponse> {
         let request = request.into_inner();
         let basket = Basket {

@@ -20,7 +20,7 @@ mod view;
 
 use std::sync::Arc;
 
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 use tonic::service::Routes;
 
 pub use config::Config;
@@ -44,7 +44,7 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let sessions = Arc::new(session::Sessions::new(ctx.clone(), config.clone()));
     let site = site::Site::new(ctx, config, Arc::clone(&sessions), catalogue);
     let mut parts = Parts::new(Routes::default());
-    parts.tasks.push(Box::pin(sessions.prune()));
+    parts.tasks.push(Task::restarting("prune", move || Arc::clone(&sessions).prune()));
     parts.front = Some(Box::new(move |behind| site::front(site, behind)));
     Ok(parts)
 }

@@ -30,6 +30,14 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl CatalogService for Rpc {
+    async fn upload_image(&self, _: Request<mallard_proto::catalog::v1::UploadImageRequest>) -> Result<Response<mallard_proto::catalog::v1::UploadImageResponse>, Status> {
+        Err(Status::unimplemented("upload_image"))
+    }
+
+    async fn get_image(&self, _: Request<mallard_proto::catalog::v1::GetImageRequest>) -> Result<Response<mallard_proto::catalog::v1::GetImageResponse>, Status> {
+        Err(Status::unimplemented("get_image"))
+    }
+
     async fn list_products(&self, request: Request<pb::ListProductsRequest>) -> Answer<pb::ListProductsResponse> {
         let request = request.into_inner();
         let query = ShopQuery {
@@ -181,5 +189,5 @@ impl CatalogService for Rpc {
 
 fn page_out(page: Page) -> pb::ListProductsResponse {
     let products = page.products.iter().map(|product| product_out(product)).collect();
-    pb::ListProductsResponse { products, next_cursor: page.next_cursor, count: page.count }
+    pb::ListProductsResponse { products, next_cursor: page.next_cursor, count: page.count, facets: None }
 }
