@@ -37,6 +37,16 @@ impl Fields {
         Fields(form_urlencoded::parse(text).take(1_000).map(|(name, value)| (name.into(), value.into())).collect())
     }
 
+    /// Takes fields that were read elsewhere, at most 1,000.
+    pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Fields {
+        Fields(pairs.into_iter().take(1_000).collect())
+    }
+
+    /// Returns all fields in order.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
     /// Returns a field without blanks around it, empty when it is missing.
     pub fn get(&self, name: &str) -> &str {
         self.raw(name).trim()
@@ -78,6 +88,8 @@ pub struct Ask {
     pub query: Fields,
     /// Fields of the form.
     pub form: Fields,
+    /// The file that came with the form.
+    pub file: Option<crate::console::upload::Upload>,
     /// Whether the browser came over TLS.
     pub tls: bool,
     /// Host the browser asked for.
@@ -134,6 +146,7 @@ impl Ask {
             query: Fields::parse(query_text.as_bytes()),
             query_text,
             form: Fields::default(),
+            file: None,
             tls,
             host: header(headers, HOST.as_str()).to_owned(),
             is_new: known.is_none(),
@@ -172,8 +185,11 @@ impl Ask {
         mallard_rpc::scope(call, work).await.map(Response::into_inner).map_err(mallard_rpc::error)
     }
 
-    fn call(&self, mut caller: Caller, timeout_ms: u64) -> Call {
-        caller.surface = Surface::Store;
+    /// Makes the context of a call: through the shoppers' door, unless the caller was let in through another.
+    pub fn call(&self, mut caller: Caller, timeout_ms: u64) -> Call {
+        if caller.surface == Surface::Internal {
+            caller.surface = Surface::Store;
+        }
         caller.language = self.lang.tag().into();
         Call {
             caller,

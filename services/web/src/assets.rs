@@ -33,6 +33,8 @@ pub struct Asset {
 pub struct Assets {
     /// The stylesheet.
     pub style: Asset,
+    /// What the consoles add to it.
+    pub console: Asset,
     /// The htmx library, 0BSD; see `assets/htmx-LICENSE.txt`.
     pub htmx: Asset,
     /// What else the pages do with scripts.
@@ -48,6 +50,7 @@ pub struct Assets {
 /// The files, zipped when the first page is made.
 pub static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
     style: asset("shop.css", "text/css; charset=utf-8", include_bytes!("../assets/shop.css")),
+    console: asset("console.css", "text/css; charset=utf-8", include_bytes!("../assets/console.css")),
     htmx: asset("htmx.js", SCRIPT, include_bytes!("../assets/htmx-2.0.11.min.js")),
     script: asset("shop.js", SCRIPT, include_bytes!("../assets/shop.js")),
     mark: asset("mark.svg", "image/svg+xml", include_bytes!("../assets/mark.svg")),
@@ -71,7 +74,7 @@ fn zip(content: &[u8]) -> Bytes {
 pub fn serve(path: &str, headers: &HeaderMap) -> Response {
     let assets = &*ASSETS;
     let all = [&assets.style, &assets.htmx, &assets.script, &assets.mark, &assets.hero, &assets.blank];
-    let Some(asset) = all.into_iter().find(|asset| asset.url == path) else {
+    let Some(asset) = all.into_iter().chain([&assets.console]).find(|asset| asset.url == path) else {
         let mut missing = Response::new(Body::empty());
         *missing.status_mut() = StatusCode::NOT_FOUND;
         return missing;

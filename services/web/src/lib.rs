@@ -7,6 +7,7 @@ mod ask;
 mod assets;
 mod catalogue;
 mod config;
+mod console;
 mod domain;
 mod error;
 mod migrations;

@@ -21,6 +21,7 @@ use crate::ask::{Ask, Fields, header};
 use crate::assets;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::console::Console;
 use crate::domain::{has_prefix, split_language};
 use crate::pages::{self, Route};
 use crate::peers::Peers;
@@ -58,6 +59,8 @@ pub struct Site {
     pub catalogue: Catalogue,
     /// The other services.
     pub peers: Peers,
+    /// What the consoles ask and remember.
+    pub console: Console,
     under_way: Semaphore,
 }
 
@@ -66,6 +69,7 @@ impl Site {
     pub fn new(ctx: Context, config: Config, sessions: Arc<Sessions>, catalogue: Catalogue) -> Arc<Site> {
         Arc::new(Site {
             peers: Peers::new(&ctx),
+            console: Console::new(&ctx),
             under_way: Semaphore::new(config.pages_max),
             sessions,
             catalogue,
@@ -159,7 +163,11 @@ async fn answer(
         return Ok(pages::problem::other_verb(ask, &route));
     }
     if is_form {
-        ask.form = Fields::parse(&read(body).await?);
+        if route.takes_file() {
+            (ask.form, ask.file) = crate::console::upload::read(ask, headers, body).await?;
+        } else {
+            ask.form = Fields::parse(&read(body).await?);
+        }
         ask.check_form(headers)?;
     }
     pages::answer(ask, route, is_form).await

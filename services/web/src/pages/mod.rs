@@ -10,6 +10,7 @@
 //! | `checkout/` | `/checkout`, `/checkout/result/{order}` |
 //! | `orders.rs`, `order.rs` | `/orders`, `/orders/{id}` and what is done to an order |
 //! | `account.rs`, `addresses.rs` | `/account`, `/account/addresses`; the form itself is `address_form.rs` |
+//! | `seller/`, `operator/` | `/seller`, `/operator`: the consoles |
 //! | `problem.rs` | what went wrong, in words |
 
 mod account;
@@ -19,10 +20,12 @@ mod cart;
 mod checkout;
 mod home;
 mod list;
+pub mod operator;
 mod order;
 mod orders;
 pub mod problem;
 mod product;
+pub mod seller;
 mod sign;
 
 use std::future::ready;
@@ -62,6 +65,8 @@ pub enum Route {
     AddressDelete(String),
     Favicon,
     Robots,
+    Seller(seller::Route),
+    Operator(operator::Route),
 }
 
 /// Finds the page of a path without its language.
@@ -94,6 +99,8 @@ pub fn find(path: &str) -> Option<Route> {
         ["account", "addresses", id, "delete"] => Route::AddressDelete(decoded(id)?),
         ["favicon.ico"] => Route::Favicon,
         ["robots.txt"] => Route::Robots,
+        ["seller", rest @ ..] => Route::Seller(seller::find(rest)?),
+        ["operator", rest @ ..] => Route::Operator(operator::find(rest)?),
         _ => return None,
     })
 }
@@ -135,6 +142,8 @@ impl Route {
             Route::AddressDelete(_) => "address.delete",
             Route::Favicon => "favicon",
             Route::Robots => "robots",
+            Route::Seller(route) => route.name(),
+            Route::Operator(route) => route.name(),
         }
     }
 
@@ -152,6 +161,8 @@ impl Route {
             | Route::OrderAddress(_)
             | Route::SessionEnd(_)
             | Route::AddressDelete(_) => is_form,
+            Route::Seller(route) => route.takes(is_form),
+            Route::Operator(route) => route.takes(is_form),
             _ => !is_form,
         }
     }
@@ -163,8 +174,15 @@ impl Route {
             Route::OrderCancel(id) | Route::OrderPay(id) | Route::OrderAddress(id) => format!("/orders/{id}"),
             Route::SessionEnd(_) => "/account".into(),
             Route::AddressDelete(_) => "/account/addresses".into(),
+            Route::Seller(route) => route.readable(),
+            Route::Operator(route) => route.readable(),
             _ => String::new(),
         }
+    }
+
+    /// Tells whether the page's form brings a file.
+    pub fn takes_file(&self) -> bool {
+        matches!(self, Route::Seller(route) if route.takes_file())
     }
 }
 
@@ -207,6 +225,8 @@ pub async fn answer(ask: &Ask, route: Route, is_form: bool) -> Result<Answer> {
         (Route::AddressDelete(id), _) => Box::pin(async move { addresses::delete(ask, &id).await }),
         (Route::Favicon, _) => Box::pin(ready(Ok(Answer::to(crate::assets::ASSETS.mark.url.clone())))),
         (Route::Robots, _) => Box::pin(ready(problem::robots())),
+        (Route::Seller(route), is_form) => Box::pin(seller::answer(ask, route, is_form)),
+        (Route::Operator(route), is_form) => Box::pin(operator::answer(ask, route, is_form)),
     };
     page.await
 }
