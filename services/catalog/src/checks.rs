@@ -1,4 +1,4 @@
-//! The invariants of the catalogue's own rows, and that what is listed has stock rows. Everything is read in pages.
+//! The invariants of the catalogue's own rows and pictures, and that what is listed has stock rows. Everything is read in pages.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use mallard_rpc::ServiceChannel;
 use mallard_types::Result;
 
 use crate::app::App;
-use crate::domain::{Product, Status};
+use crate::domain::{Product, Status, kept_name};
 
 /// Rows read at once.
 const PAGE_ROWS: usize = 200;
@@ -35,6 +35,7 @@ pub struct Finding {
 pub async fn run(app: &App) -> Result<Vec<Finding>> {
     let mut belongs = Tally::new("catalog.sku_belongs_to_product");
     let mut stocked = Tally::new("catalog.listed_skus_have_stock");
+    let mut pictured = Tally::new("catalog.product_images_exist");
     sku_rows(app, &mut belongs).await?;
     let mut after = String::new();
     let mut listed: Vec<String> = Vec::new();
@@ -45,6 +46,7 @@ pub async fn run(app: &App) -> Result<Vec<Finding>> {
         let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
         for product in app.store.products(&ids).await?.into_iter().map(|stocked| stocked.product) {
             sku_of_product(app, &product, &mut belongs).await?;
+            images_of_product(app, &product, &mut pictured).await?;
             if product.status == Status::Listed {
                 listed.extend(product.variants.into_iter().map(|variant| variant.id));
             }
@@ -54,7 +56,30 @@ pub async fn run(app: &App) -> Result<Vec<Finding>> {
         }
     }
     have_stock(app, listed, &mut stocked).await;
-    Ok(vec![belongs.finding(), stocked.finding()])
+    Ok(vec![belongs.finding(), stocked.finding(), pictured.finding(), images_counted(app).await?])
+}
+
+/// Checks that the kept pictures a product names are there. Pictures are never removed, so no change explains a missing one.
+async fn images_of_product(app: &App, product: &Product, tally: &mut Tally) -> Result<()> {
+    let names: Vec<&str> = product.images.iter().filter_map(|image| kept_name(&image.url)).collect();
+    if names.is_empty() {
+        return Ok(());
+    }
+    let sizes = app.store.image_sizes(&names).await?;
+    for name in names {
+        tally.count(sizes.contains_key(name), || format!("{}: there is no picture {name}", product.id));
+    }
+    Ok(())
+}
+
+/// Checks that the counts which limit sellers are those of their pictures.
+async fn images_counted(app: &App) -> Result<Finding> {
+    let mut tally = Tally::new("catalog.images_counted");
+    tally.counted = usize::try_from(app.store.images_count().await?).unwrap_or_default();
+    for (seller_id, said, found) in app.store.images_miscounted(NAMED_MAX).await? {
+        tally.count(false, || format!("{seller_id}: {said} pictures counted, {found} there"));
+    }
+    Ok(tally.finding())
 }
 
 /// Checks that every SKU row names a product that has the variant.

@@ -24,6 +24,8 @@ pub struct Config {
     pub shared_trust_ms: u64,
     /// Seller of products an operator creates without naming one.
     pub house_seller: String,
+    /// Most pictures that are kept for a seller.
+    pub images_per_seller_max: u32,
 }
 
 impl Config {
@@ -43,6 +45,7 @@ impl Default for Config {
             pages_max: 2_000,
             shared_trust_ms: 300,
             house_seller: "sel_mallard".to_owned(),
+            images_per_seller_max: 1_000,
         }
     }
 }

@@ -22,6 +22,10 @@ pub enum Refusal {
     SellerRequired,
     /// The caller is no operator.
     AdminRequired,
+    /// No picture has this name.
+    ImageNotFound,
+    /// The seller has as many pictures as may be kept.
+    ImagesFull { images_max: u32 },
     /// Somebody else changed the product under every attempt.
     Contended,
 }
@@ -47,6 +51,13 @@ impl From<Refusal> for Error {
             Refusal::BrandTaken => Error::conflict("brand_taken", "another brand has this name").param("name"),
             Refusal::SellerRequired => Error::forbidden("seller_required", "only sellers and operators may do this"),
             Refusal::AdminRequired => Error::forbidden("admin_required", "only operators may do this"),
+            Refusal::ImageNotFound => Error::not_found("image_not_found", "there is no such picture"),
+            Refusal::ImagesFull { images_max } => Error::refused(
+                "images_full",
+                "as many pictures are kept for the seller as may be; use one that is there, or have the limit raised",
+            )
+            .param("content")
+            .details(json!({ "images_max": images_max })),
             Refusal::Contended => {
                 Error::unavailable("product_contended", "the product changed under every attempt; try again")
                     .retry_after_ms(50)

@@ -3,7 +3,9 @@
 use mallard_db::Migration;
 
 /// Every version of the schema, oldest first.
-pub const MIGRATIONS: &[Migration] = &[Migration {
+pub const MIGRATIONS: &[Migration] = &[FIRST, IMAGES];
+
+const FIRST: Migration = Migration {
     version: 100,
     name: "products, categories, brands",
     sql: "
@@ -60,4 +62,26 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             at INTEGER NOT NULL
         )
     ",
-}];
+};
+
+/// Pictures by the hash of their bytes and the ending of their kind, and how many of them were brought by each seller. They
+/// are never changed and never removed.
+const IMAGES: Migration = Migration {
+    version: 101,
+    name: "pictures",
+    sql: "
+        CREATE TABLE images (
+            name TEXT NOT NULL PRIMARY KEY,
+            seller_id TEXT NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            created_at INTEGER NOT NULL,
+            content BLOB NOT NULL
+        );
+        CREATE INDEX images_by_seller ON images (seller_id);
+        CREATE TABLE image_counts (
+            seller_id TEXT NOT NULL PRIMARY KEY,
+            images INTEGER NOT NULL
+        )
+    ",
+};

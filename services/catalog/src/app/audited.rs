@@ -1,10 +1,10 @@
-//! What the audit log says of products, categories and brands.
+//! What the audit log says of products, categories, brands and pictures.
 
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::domain::{Brand, Category, Product};
-use crate::rpc::{brand_out, category_out, product_out};
+use crate::domain::{Brand, Category, Image, Product};
+use crate::rpc::{brand_out, category_out, image_out, product_out};
 
 /// Tells what a product was and what it is; none before it was made.
 pub(super) fn product(before: Option<&Product>, after: &Product) -> (Value, Value) {
@@ -17,6 +17,10 @@ pub(super) fn category(made: &Category) -> (Value, Value) {
 
 pub(super) fn brand(made: &Brand) -> (Value, Value) {
     (Value::Null, json(&brand_out(made)))
+}
+
+pub(super) fn image(kept: &Image) -> (Value, Value) {
+    (Value::Null, json(&image_out(kept)))
 }
 
 fn product_json(product: &Product) -> Value {

@@ -6,8 +6,10 @@
 //! | `list.rs` | lists for shoppers, sellers and operators |
 //! | `write.rs` | create, change, list, delist, delete |
 //! | `shelves.rs` | categories and brands |
+//! | `images.rs` | pictures |
 
 mod audited;
+mod images;
 mod list;
 mod read;
 mod shelves;

@@ -61,6 +61,7 @@ impl App {
             draft.brand = Some(self.brand(&brand_id).await?);
         }
         let categories = self.category_lines(&draft.category_ids).await?;
+        self.measure(&mut draft.images).await?;
         let id = if id.is_empty() { self.ctx.id("prod") } else { id };
         domain::check_own_id("prod", &id)?;
         let tide = self.shelf.tide();
@@ -93,6 +94,7 @@ impl App {
             Some(id) => Some(Some(self.brand(&id).await?)),
         };
         let categories = self.category_lines(&change.category_ids).await?;
+        self.measure(&mut change.images).await?;
         let categories = borrowed(&categories);
         let rules = scope.rules();
         self.rewrite(("product.update", &id), &scope, if_version, &categories, |before| {
@@ -205,7 +207,7 @@ impl App {
         }
     }
 
-    fn seller_of(&self, scope: &Scope, sent: String) -> String {
+    pub(super) fn seller_of(&self, scope: &Scope, sent: String) -> String {
         let own = match scope {
             Scope::Seller(own) => return own.clone(),
             Scope::All(_) => mallard_rpc::with_current(|call| call.caller.seller_id.clone()),

@@ -6,16 +6,19 @@
 //! | `validate.rs` | the checks of its parts |
 //! | `category.rs` | the tree |
 //! | `filter.rs` | what a list can be asked |
+//! | `picture.rs` | what an uploaded picture is, by its bytes |
 
 mod category;
 mod filter;
+mod picture;
 mod product;
 mod validate;
 
 pub use category::{Category, Tree, check_category};
 pub use filter::{Filter, Order};
+pub use picture::{Picture, check_alt, kept_name, named_format, picture_url};
 pub use product::{Change, Draft, FirstStock, Product, Status, Variant, VariantInput};
-pub use validate::{Image, ProductOption, Rules, Translation, check_brand_name, check_own_id};
+pub use validate::{Image, ProductOption, Rules, Translation, check_brand_name, check_images, check_own_id};
 
 /// A brand, as products carry it.
 #[derive(Clone, Debug, PartialEq, Eq)]

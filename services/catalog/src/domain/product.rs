@@ -177,7 +177,7 @@ impl Product {
         validate::title("title", &draft.title)?;
         validate::description("description", &draft.description)?;
         validate::categories(&draft.category_ids)?;
-        validate::images(&draft.images)?;
+        validate::check_images(&draft.images)?;
         validate::translations(&draft.translations)?;
         if !matches!(draft.status, Status::Draft | Status::Listed) {
             return Err(Refusal::bad("bad_status", "status", "a new product is draft or listed"));
@@ -231,7 +231,7 @@ impl Product {
             next.brand = brand;
         }
         if !change.images.is_empty() {
-            validate::images(&change.images)?;
+            validate::check_images(&change.images)?;
             next.images = change.images;
         }
         if !change.translations.is_empty() {

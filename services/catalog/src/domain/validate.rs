@@ -84,7 +84,11 @@ pub(super) fn categories(ids: &[String]) -> Result<(), Refusal> {
     Ok(())
 }
 
-pub(super) fn images(images: &[Image]) -> Result<(), Refusal> {
+/// Checks the pictures of a product.
+///
+/// # Errors
+/// [`Refusal::Bad`] with the field at fault.
+pub fn check_images(images: &[Image]) -> Result<(), Refusal> {
     if images.len() > IMAGES_MAX {
         return Err(Refusal::bad("too_many_images", "images", "a product has at most 20 images"));
     }

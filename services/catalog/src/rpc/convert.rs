@@ -47,7 +47,8 @@ fn status_out(status: Status) -> pb::ProductStatus {
     }
 }
 
-fn image_out(image: &Image) -> pb::Image {
+/// Writes a picture.
+pub fn image_out(image: &Image) -> pb::Image {
     pb::Image { url: image.url.clone(), alt: image.alt.clone(), width: image.width, height: image.height }
 }
 

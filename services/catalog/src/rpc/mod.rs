@@ -10,7 +10,7 @@ use mallard_proto::common::v1 as common;
 use mallard_rpc::{status, with_current};
 use tonic::{Request, Response, Status};
 
-pub use convert::{brand_out, category_out, product_out};
+pub use convert::{brand_out, category_out, image_out, product_out};
 
 use crate::app::{AdminQuery, App, Changing, Page, ShopQuery};
 use crate::checks;
@@ -30,14 +30,6 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl CatalogService for Rpc {
-    async fn upload_image(&self, _: Request<mallard_proto::catalog::v1::UploadImageRequest>) -> Result<Response<mallard_proto::catalog::v1::UploadImageResponse>, Status> {
-        Err(Status::unimplemented("upload_image"))
-    }
-
-    async fn get_image(&self, _: Request<mallard_proto::catalog::v1::GetImageRequest>) -> Result<Response<mallard_proto::catalog::v1::GetImageResponse>, Status> {
-        Err(Status::unimplemented("get_image"))
-    }
-
     async fn list_products(&self, request: Request<pb::ListProductsRequest>) -> Answer<pb::ListProductsResponse> {
         let request = request.into_inner();
         let query = ShopQuery {
@@ -85,6 +77,17 @@ impl CatalogService for Rpc {
         let (views, missing) = self.0.skus(request.into_inner().sku_ids).await.map_err(status)?;
         let skus = views.iter().filter_map(convert::sku_out).collect();
         Ok(Response::new(pb::BatchGetSkusResponse { skus, missing }))
+    }
+
+    async fn upload_image(&self, request: Request<pb::UploadImageRequest>) -> Answer<pb::UploadImageResponse> {
+        let request = request.into_inner();
+        let image = self.0.upload(request.content, request.alt).await.map_err(status)?;
+        Ok(Response::new(pb::UploadImageResponse { image: Some(image_out(&image)) }))
+    }
+
+    async fn get_image(&self, request: Request<pb::GetImageRequest>) -> Answer<pb::GetImageResponse> {
+        let (content, content_type) = self.0.image(&request.into_inner().name).await.map_err(status)?;
+        Ok(Response::new(pb::GetImageResponse { content, content_type: content_type.to_owned() }))
     }
 
     async fn create_product(&self, request: Request<pb::CreateProductRequest>) -> Answer<pb::CreateProductResponse> {

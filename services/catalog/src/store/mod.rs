@@ -6,12 +6,15 @@
 //! | `products.rs` | products and their SKUs: read and write |
 //! | `lists.rs` | lists with filters, order and pages |
 //! | `directory.rs` | categories and brands |
+//! | `images.rs` | pictures |
 
 mod body;
 mod directory;
+mod images;
 mod lists;
 mod products;
 
+pub use images::{ImageRow, Kept};
 pub use lists::{Key, ListPage};
 pub use products::{Created, Stamp, Stocked};
 
