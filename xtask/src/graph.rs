@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use cargo_metadata::{DependencyKind, MetadataCommand};
 
 /// Height of each platform crate: one may use only lower ones.
-const LAYERS: [(&str, u32); 11] = [
+const LAYERS: [(&str, u32); 12] = [
     ("mallard-types", 0),
     ("mallard-rpc", 1),
     ("mallard-db", 1),
@@ -16,9 +16,10 @@ const LAYERS: [(&str, u32); 11] = [
     ("mallard-flow", 3),
     ("mallard-gateway-core", 3),
     ("mallard-runtime", 4),
-    ("mallard-testkit", 6),
+    ("mallard-admission", 5),
+    ("mallard-testkit", 7),
 ];
-const SERVICE_HEIGHT: u32 = 5;
+const SERVICE_HEIGHT: u32 = 6;
 
 /// Lists the dependencies that point the wrong way, one sentence each.
 ///

@@ -3,8 +3,10 @@
 use async_trait::async_trait;
 use http::HeaderMap;
 use mallard_proto::rest::{Access, RouteInfo};
-use mallard_rpc::{Caller, CallerKind};
-use mallard_types::{Error, Micros, Result};
+use mallard_rpc::{Caller, CallerKind, Surface};
+use mallard_types::{Error, Kind, Micros, Result};
+
+use crate::table;
 
 /// Who a request comes from, as its headers say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -35,6 +37,33 @@ pub trait Authenticate: Send + Sync {
         check(access, &identity.caller)?;
         Ok(identity.caller)
     }
+}
+
+/// Decides whether who is known to ask may take a route, and returns as whom; the one way in, for requests of the API and for
+/// whatever stands for one. `known` is what [`Authenticate::authenticate`] found, `path` the request's own.
+///
+/// # Errors
+/// Those of `known`, and of [`Authenticate::authorise`].
+pub fn admit(
+    door: &dyn Authenticate,
+    info: &RouteInfo,
+    path: &str,
+    known: Result<Identity>,
+    language: Option<&str>,
+) -> Result<Caller> {
+    let (surface, access) = (table::surface(info.path), table::access(info));
+    let is_open_door = surface == Surface::Auth && access == Access::Public;
+    let mut identity = match known {
+        Ok(identity) => identity,
+        // A client whose token has expired must still be able to sign in or refresh.
+        Err(error) if error.kind == Kind::Unauthenticated && is_open_door => Identity::default(),
+        Err(error) => return Err(error),
+    };
+    identity.caller.surface = surface;
+    if let Some(language) = language {
+        language.clone_into(&mut identity.caller.language);
+    }
+    door.authorise(info, access, path, identity)
 }
 
 /// Checks the access level of a route.

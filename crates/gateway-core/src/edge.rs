@@ -14,7 +14,7 @@ use mallard_rpc::{Call, Trace};
 use mallard_types::{Error, Kind, Micros, Result};
 use tokio::time::{Instant, timeout_at};
 
-use crate::auth::{self, Authenticate, Identity};
+use crate::auth::{self, Authenticate};
 use crate::concurrency::{Door, Knock, OVERLOADED};
 use crate::endpoint::Reply;
 use crate::friction::{Asked, Friction};
@@ -272,17 +272,9 @@ impl Edge {
 
     /// Finds out who asks and whether the route lets them.
     async fn authenticate(&self, route: &Route, parts: &Parts, call: &mut Call) -> Result<()> {
-        let mut identity = match self.authenticate.authenticate(&parts.headers).await {
-            Ok(identity) => identity,
-            // A client whose token has expired must still be able to sign in or refresh.
-            Err(error) if error.kind == Kind::Unauthenticated && is_open_door(route) => Identity::default(),
-            Err(error) => return Err(error),
-        };
-        identity.caller.surface = route.surface;
-        if let Some(language) = auth::language(&parts.headers) {
-            identity.caller.language = language.to_owned();
-        }
-        call.caller = self.authenticate.authorise(route.info, route.access, parts.uri.path(), identity)?;
+        let known = self.authenticate.authenticate(&parts.headers).await;
+        let language = auth::language(&parts.headers);
+        call.caller = auth::admit(&*self.authenticate, route.info, parts.uri.path(), known, language)?;
         Ok(())
     }
 
@@ -332,9 +324,4 @@ fn refuse(error: &Error, request_id: &str) -> Reply {
         _ => tracing::debug!(%error, request_id, "a request was refused"),
     }
     problem::reply(error, request_id)
-}
-
-/// Tells whether a route is for clients that have no good token yet.
-fn is_open_door(route: &Route) -> bool {
-    route.surface == mallard_rpc::Surface::Auth && route.access == mallard_proto::rest::Access::Public
 }

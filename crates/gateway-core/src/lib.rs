@@ -49,4 +49,4 @@ pub use edge::{Copies, CopiesConfig, Done, Edge, EdgeConfig, Hook, Source};
 pub use endpoint::Reply;
 pub use once::{Begin, Claim, IdempotencyStore, Remembered};
 pub use protection::Protection;
-pub use table::{Route, routes};
+pub use table::{Contract, Route, routes};

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use http::Method as Verb;
 use mallard_proto::rest::{self, Access, Method, RouteInfo, Visitor};
 use mallard_rpc::{ServiceChannel, Surface};
+use mallard_types::Error;
 
 use crate::endpoint::{Endpoint, Typed};
 use crate::meter::Meter;
@@ -61,9 +62,9 @@ pub fn surface(path: &str) -> Surface {
 }
 
 /// What a verb and a path lead to.
-pub enum Found<'a> {
+pub enum Found<'a, R = &'a Route> {
     /// A route with its decoded path parameters.
-    Route(&'a Route, Vec<String>),
+    Route(R, Vec<String>),
     /// The path exists, the verb does not; these do.
     OtherVerbs(&'a str),
     /// There is no such path.
@@ -75,25 +76,17 @@ struct Place {
     allow: String,
 }
 
-/// Finds routes.
-pub struct Table {
-    paths: matchit::Router<Place>,
-    routes: Vec<Route>,
-}
+/// Finds routes by their number.
+struct Paths(matchit::Router<Place>);
 
-impl Table {
-    /// Builds the table.
-    ///
-    /// # Errors
-    /// Text naming two routes that cannot be told apart.
-    pub fn new(routes: Vec<Route>) -> Result<Table, String> {
+impl Paths {
+    fn new<'a>(infos: impl Iterator<Item = &'a RouteInfo>) -> Result<Paths, String> {
         let mut places: BTreeMap<String, Vec<(Verb, usize)>> = BTreeMap::new();
-        for (index, route) in routes.iter().enumerate() {
-            let verb =
-                Verb::from_bytes(route.info.verb.as_bytes()).map_err(|_| format!("{} is no verb", route.info.verb))?;
-            let verbs = places.entry(normal(route.info.path)).or_default();
+        for (index, info) in infos.enumerate() {
+            let verb = Verb::from_bytes(info.verb.as_bytes()).map_err(|_| format!("{} is no verb", info.verb))?;
+            let verbs = places.entry(normal(info.path)).or_default();
             if verbs.iter().any(|(other, _)| *other == verb) {
-                return Err(format!("two routes for {verb} {}", route.info.path));
+                return Err(format!("two routes for {verb} {}", info.path));
             }
             verbs.push((verb, index));
         }
@@ -107,12 +100,12 @@ impl Table {
             let allow = allow.join(", ");
             paths.insert(path.clone(), Place { routes: verbs, allow }).map_err(|error| format!("{path}: {error}"))?;
         }
-        Ok(Table { paths, routes })
+        Ok(Paths(paths))
     }
 
-    /// Finds the route of a request; `HEAD` finds the route of `GET`.
-    pub fn find(&self, verb: &Verb, path: &str) -> Found<'_> {
-        let Ok(matched) = self.paths.at(path) else { return Found::Nothing };
+    /// Finds a route; `HEAD` finds the route of `GET`.
+    fn find(&self, verb: &Verb, path: &str) -> Found<'_, usize> {
+        let Ok(matched) = self.0.at(path) else { return Found::Nothing };
         let wanted = if verb == Verb::HEAD { &Verb::GET } else { verb };
         let place = matched.value;
         let Some((_, index)) = place.routes.iter().find(|(verb, _)| verb == wanted) else {
@@ -125,12 +118,81 @@ impl Table {
                 _ => return Found::Nothing,
             }
         }
-        Found::Route(&self.routes[*index], params)
+        Found::Route(*index, params)
+    }
+}
+
+/// The routes of an edge.
+pub struct Table {
+    paths: Paths,
+    routes: Vec<Route>,
+}
+
+impl Table {
+    /// Builds the table.
+    ///
+    /// # Errors
+    /// Text naming two routes that cannot be told apart.
+    pub fn new(routes: Vec<Route>) -> Result<Table, String> {
+        Ok(Table { paths: Paths::new(routes.iter().map(|route| route.info))?, routes })
+    }
+
+    /// Finds the route of a request; `HEAD` finds the route of `GET`.
+    pub fn find(&self, verb: &Verb, path: &str) -> Found<'_> {
+        match self.paths.find(verb, path) {
+            Found::Route(index, params) => Found::Route(&self.routes[index], params),
+            Found::OtherVerbs(allow) => Found::OtherVerbs(allow),
+            Found::Nothing => Found::Nothing,
+        }
     }
 
     /// Returns all routes, in order of the contracts.
     pub fn routes(&self) -> &[Route] {
         &self.routes
+    }
+}
+
+/// The rules of all routes, for those who ask about a route and do not take it.
+pub struct Contract {
+    paths: Paths,
+    infos: Vec<&'static RouteInfo>,
+}
+
+impl Contract {
+    /// Reads the contracts.
+    ///
+    /// # Errors
+    /// Text naming two routes that cannot be told apart.
+    pub fn new() -> Result<Contract, String> {
+        struct Collect(Vec<&'static RouteInfo>);
+        impl Visitor for Collect {
+            fn route<M: Method>(&mut self, info: &'static RouteInfo) {
+                self.0.push(info);
+            }
+        }
+        let mut collect = Collect(Vec::new());
+        rest::routes(&mut collect);
+        Ok(Contract { paths: Paths::new(collect.0.iter().copied())?, infos: collect.0 })
+    }
+
+    /// Finds the route of a verb and a path; `HEAD` finds the route of `GET`.
+    ///
+    /// # Errors
+    /// `route_not_found`, `method_not_allowed`.
+    pub fn find(&self, verb: &str, path: &str) -> mallard_types::Result<&'static RouteInfo> {
+        let found = Verb::from_bytes(verb.as_bytes()).map_or(Found::Nothing, |verb| self.paths.find(&verb, path));
+        match found {
+            Found::Route(index, _) => Ok(self.infos[index]),
+            Found::OtherVerbs(allow) => {
+                Err(Error::invalid("method_not_allowed", format!("{verb} is not possible here, only {allow}")))
+            }
+            Found::Nothing => Err(Error::not_found("route_not_found", "there is no such route")),
+        }
+    }
+
+    /// Returns the rules of all routes, in order of the contracts.
+    pub fn routes(&self) -> &[&'static RouteInfo] {
+        &self.infos
     }
 }
 

@@ -102,6 +102,7 @@ fn keys_are_required_where_the_api_says_so() {
     let expected = [
         "/admin/v1/orders/{id}/refund",
         "/admin/v1/payments/{id}/refund",
+        "/admin/v1/returns/{id}/approve",
         "/store/v1/orders",
         "/store/v1/orders/{id}/pay",
     ];

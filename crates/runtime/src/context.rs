@@ -154,6 +154,14 @@ impl Context {
         Ok(self.inner.config.section(self.inner.service)?)
     }
 
+    /// Reads another section of the configuration, for settings that several services share.
+    ///
+    /// # Errors
+    /// A wrong value, or a key that the type does not know and refuses.
+    pub fn section<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
+        Ok(self.inner.config.section(name)?)
+    }
+
     /// Returns the signal that ends background work.
     pub fn shutdown(&self) -> Shutdown {
         self.inner.shutdown.clone()

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use mallard_admission::Policies;
 use mallard_db::Unit;
 use mallard_gateway_core::Edge;
 use mallard_proto::bus::v1 as bus;
@@ -24,8 +25,6 @@ use mallard_runtime::Context;
 use mallard_types::{Error, Kind, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
-
-use crate::access::Policies;
 
 /// Longest wait for the sign of life of a service.
 const PING_TIMEOUT: Duration = Duration::from_secs(2);

@@ -84,6 +84,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         let edge = EdgeConfig::default();
+        let admission = mallard_admission::Settings::default();
         Config {
             timeout_ms: 15_000,
             read_timeout_ms: 2_000,
@@ -99,13 +100,13 @@ impl Default for Config {
             forwarded_header: "x-forwarded-for".to_owned(),
             tls: false,
             hsts_max_age_s: edge.hsts_max_age_s,
-            revocation_poll_ms: 500,
-            standing_poll_ms: 400,
-            policy_poll_ms: 400,
-            keys_poll_ms: 5_000,
-            touch_interval_ms: 10_000,
-            trust_s: 300,
-            token_cache_max: 20_000,
+            revocation_poll_ms: admission.revocation_poll_ms,
+            standing_poll_ms: admission.standing_poll_ms,
+            policy_poll_ms: admission.policy_poll_ms,
+            keys_poll_ms: admission.keys_poll_ms,
+            touch_interval_ms: admission.touch_interval_ms,
+            trust_s: admission.trust_s,
+            token_cache_max: admission.token_cache_max,
             copies: copies::Settings::default(),
             addresses: clients::Addresses::default(),
             limits: limits::defaults(),
@@ -119,6 +120,19 @@ impl Default for Config {
 }
 
 impl Config {
+    /// Returns what is needed to decide who comes in.
+    pub fn admission(&self) -> mallard_admission::Settings {
+        mallard_admission::Settings {
+            revocation_poll_ms: self.revocation_poll_ms,
+            standing_poll_ms: self.standing_poll_ms,
+            policy_poll_ms: self.policy_poll_ms,
+            keys_poll_ms: self.keys_poll_ms,
+            touch_interval_ms: self.touch_interval_ms,
+            trust_s: self.trust_s,
+            token_cache_max: self.token_cache_max,
+        }
+    }
+
     /// Returns what the edge takes. `services` are the mall's; `secret` signs challenges where none is shared.
     ///
     /// # Errors

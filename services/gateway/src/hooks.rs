@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use mallard_admission::{Door, Feeds, Tokens};
 use mallard_gateway_core::{Done, Hook};
 use mallard_proto::cart::v1::MergeCartRequest;
 use mallard_proto::cart::v1::cart_service_client::CartServiceClient;
@@ -11,21 +12,6 @@ use mallard_rpc::{Call, Caller, ServiceChannel, Surface};
 use mallard_types::Result;
 use serde::Deserialize;
 
-use crate::access::{Feeds, Policies};
-use crate::revocations::Revocations;
-use crate::standings::Standings;
-use crate::tokens::Tokens;
-
-/// Methods of identity after which sessions may be revoked.
-const REVOKING: [&str; 6] =
-    ["Logout", "RevokeSession", "ChangePassword", "DeleteMe", "AdminKickUser", "AdminRevokeSession"];
-/// Methods of identity after which accounts may stand differently.
-const STANDING: [&str; 4] = ["DeleteMe", "AdminBanUser", "AdminUnbanUser", "AdminSetRoles"];
-/// Methods of identity after which there may be another policy.
-const POLICY: [&str; 5] =
-    ["AdminCreatePolicy", "AdminDeletePolicy", "AdminPutRole", "AdminDeleteRole", "AdminPutAllowList"];
-/// Method of identity after which there is another key.
-const KEYS: &str = "AdminRotateKeys";
 /// Methods of identity after which somebody is signed in.
 const SIGNING_IN: [&str; 2] = ["Login", "Register"];
 
@@ -33,9 +19,7 @@ const SIGNING_IN: [&str; 2] = ["Login", "Register"];
 pub struct Hooks {
     cart: CartServiceClient<ServiceChannel>,
     tokens: Arc<Tokens>,
-    revocations: Arc<Revocations>,
-    standings: Arc<Standings>,
-    policies: Arc<Policies>,
+    door: Arc<Door>,
 }
 
 #[derive(Deserialize)]
@@ -51,30 +35,7 @@ struct Pair {
 impl Hooks {
     /// Makes the hook.
     pub fn new(cart: CartServiceClient<ServiceChannel>, feeds: &Feeds) -> Hooks {
-        Hooks {
-            cart,
-            tokens: Arc::clone(&feeds.tokens),
-            revocations: Arc::clone(&feeds.revocations),
-            standings: Arc::clone(&feeds.standings),
-            policies: Arc::clone(&feeds.policies),
-        }
-    }
-
-    /// Reads what a method may have changed, so that the next request at this gateway obeys it.
-    async fn read(&self, method: &str) -> Result<()> {
-        if REVOKING.contains(&method) {
-            self.revocations.read().await?;
-        }
-        if STANDING.contains(&method) {
-            self.standings.read().await?;
-        }
-        if POLICY.contains(&method) {
-            self.policies.read().await?;
-        }
-        if method == KEYS {
-            self.tokens.refresh_keys().await?;
-        }
-        Ok(())
+        Hooks { cart, tokens: Arc::clone(&feeds.tokens), door: Arc::clone(&feeds.door) }
     }
 
     async fn merge_cart(&self, done: &Done<'_>) -> Result<()> {
@@ -95,8 +56,7 @@ impl Hooks {
 #[async_trait]
 impl Hook for Hooks {
     fn wants(&self, info: &RouteInfo) -> bool {
-        let lists = [&REVOKING[..], &STANDING, &POLICY, &SIGNING_IN, &[KEYS]];
-        info.service == "identity" && lists.iter().any(|list| list.contains(&info.name))
+        info.service == "identity" && (SIGNING_IN.contains(&info.name) || Door::concerns(info.name))
     }
 
     async fn done(&self, done: Done<'_>) {
@@ -108,7 +68,7 @@ impl Hook for Hooks {
             }
             return;
         }
-        if let Err(error) = self.read(done.info.name).await {
+        if let Err(error) = self.door.read_after(done.info.name).await {
             // The event and the next look will bring it.
             tracing::warn!(%error, request_id, "what a request changed was not read at once");
         }

@@ -3,30 +3,21 @@
 //!
 //! See `README.md` for what it owns and whom it calls.
 
-mod access;
 mod app;
-mod bans;
-mod cache;
 mod config;
 mod copies;
-mod events;
-mod feed;
 mod hooks;
-mod keys;
 mod migrations;
-mod revocations;
 mod rpc;
 mod site;
-mod standings;
 mod store;
-mod tokens;
-mod uses;
 
 use std::sync::Arc;
 
+use mallard_admission::Feeds;
 use mallard_bus::Subscription;
 use mallard_gateway_core::{Edge, Source, routes};
-use mallard_proto::events::{POLICY_CHANGED_V1, PRODUCT_CHANGED_V1, USER_SESSION_REVOKED_V1, USER_STANDING_CHANGED_V1};
+use mallard_proto::events::PRODUCT_CHANGED_V1;
 use mallard_proto::gateway::v1::gateway_service_server::GatewayServiceServer;
 use mallard_rpc::Trace;
 use mallard_runtime::{Context, Parts, ServiceSpec, Task};
@@ -36,7 +27,10 @@ pub use config::Config;
 pub use store::Answers;
 
 /// Events the gateway listens to.
-const SUBSCRIBES: &[&str] = &[USER_SESSION_REVOKED_V1, USER_STANDING_CHANGED_V1, POLICY_CHANGED_V1, PRODUCT_CHANGED_V1];
+const SUBSCRIBES: &[&str] = &{
+    let [revoked, standing, policy] = mallard_admission::SUBSCRIBES;
+    [revoked, standing, policy, PRODUCT_CHANGED_V1]
+};
 
 /// Describes the gateway to the runtime. It is the last service to start: it stands in front of the others.
 pub fn service() -> ServiceSpec {
@@ -50,7 +44,7 @@ pub fn service() -> ServiceSpec {
 
 async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let config: Config = ctx.config()?;
-    let feeds = access::Feeds::new(&ctx, &config)?;
+    let feeds = Feeds::new(&ctx, &config.admission())?;
     let answers = Arc::new(Answers::new(ctx.db(), ctx.clock()));
     if !ctx.shares_storage() {
         answers.void_claims().await?;
@@ -72,7 +66,7 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     parts.subscriptions.push(feeds.subscription());
     let handler = Arc::new(copies::ProductChanged::new(Arc::clone(&edge)));
     parts.subscriptions.push(Subscription::in_memory(&[PRODUCT_CHANGED_V1], handler));
-    parts.tasks.extend(feeds.tasks(&ctx, &config));
+    parts.tasks.extend(feeds.tasks(&ctx));
     let stop = ctx.shutdown();
     parts.tasks.push(Task::restarting("prune", move || Arc::clone(&answers).prune(stop.clone())));
     parts.http = Some(site::router(ctx, edge, feeds.door));

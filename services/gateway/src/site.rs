@@ -11,15 +11,11 @@ use axum::routing::get;
 use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use mallard_admission::{Door, Issuer};
 use mallard_gateway_core::edge::{REQUEST_ID, harden, request_id};
 use mallard_gateway_core::{Edge, docs, openapi, problem};
-use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
-use mallard_rpc::ServiceChannel;
 use mallard_runtime::Context;
 use mallard_types::Error;
-
-use crate::access::Door;
-use crate::keys;
 
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
@@ -118,8 +114,7 @@ async fn description(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn jwks(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    let identity: IdentityServiceClient<ServiceChannel> = site.ctx.client();
-    match keys::jwks(&identity).await {
+    match mallard_admission::jwks(&Issuer::new(&site.ctx)).await {
         Ok(text) => page(StatusCode::OK, JSON, text),
         Err(error) => {
             let request_id = request_id(&headers).unwrap_or_else(|| site.ctx.id("req"));

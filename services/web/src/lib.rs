@@ -5,11 +5,14 @@
 mod answer;
 mod ask;
 mod assets;
+mod best;
 mod catalogue;
+mod client;
 mod config;
 mod console;
 mod domain;
 mod error;
+mod images;
 mod migrations;
 mod pages;
 mod peers;
@@ -18,10 +21,12 @@ mod site;
 mod store;
 mod text;
 mod view;
+mod visits;
 
 use std::sync::Arc;
 
-use mallard_runtime::{Context, Parts, ServiceSpec, Task};
+use mallard_admission::Feeds;
+use mallard_runtime::{Context, Parts, ServiceSpec};
 use tonic::service::Routes;
 
 pub use config::Config;
@@ -34,18 +39,23 @@ pub fn service() -> ServiceSpec {
     ServiceSpec {
         name: NAME,
         migrations: migrations::MIGRATIONS,
-        subscribes: &[],
+        subscribes: &mallard_admission::SUBSCRIBES,
         start: |ctx| Box::pin(start(ctx)),
     }
 }
 
 async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let config: Config = ctx.config()?;
-    let catalogue = catalogue::Catalogue::new(&ctx, &config);
+    // The keys of the gateway, so that pages and API decide alike.
+    let feeds = Feeds::new(&ctx, &ctx.section("gateway")?)?;
+    let tasks = feeds.tasks(&ctx);
+    let clients = client::Clients::new(&ctx.section("gateway")?)?;
     let sessions = Arc::new(session::Sessions::new(ctx.clone(), config.clone()));
-    let site = site::Site::new(ctx, config, Arc::clone(&sessions), catalogue);
+    let site = site::Site::new(ctx, config, sessions, Arc::clone(&feeds.door), clients);
     let mut parts = Parts::new(Routes::default());
-    parts.tasks.push(Task::restarting("prune", move || Arc::clone(&sessions).prune()));
+    parts.subscriptions.push(feeds.subscription());
+    parts.tasks.extend(tasks);
+    parts.tasks.extend(site.tasks());
     parts.front = Some(Box::new(move |behind| site::front(site, behind)));
     Ok(parts)
 }

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -10,8 +11,9 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, Method};
-use mallard_rpc::Trace;
-use mallard_runtime::Context;
+use mallard_admission::Door;
+use mallard_rpc::{Surface, Trace};
+use mallard_runtime::{Context, Task};
 use mallard_types::{Error, Kind, Result};
 use tokio::sync::Semaphore;
 use tower::ServiceExt;
@@ -21,11 +23,15 @@ use crate::ask::{Ask, Fields, header};
 use crate::assets;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
+use crate::best::BestSellers;
+use crate::client::Clients;
 use crate::console::Console;
+use crate::images::{self, Images};
 use crate::domain::{has_prefix, split_language};
 use crate::pages::{self, Route};
 use crate::peers::Peers;
 use crate::session::Sessions;
+use crate::visits::Visits;
 
 /// Paths that are not pages but the mall's API and what belongs to running it.
 const API: [&str; 12] = [
@@ -57,6 +63,16 @@ pub struct Site {
     pub sessions: Arc<Sessions>,
     /// The catalogue, remembered.
     pub catalogue: Catalogue,
+    /// Decides who may do what, as the API does.
+    pub door: Arc<Door>,
+    /// Who is at the other end.
+    pub clients: Clients,
+    /// What sells best.
+    pub best: Arc<BestSellers>,
+    /// What visitors did.
+    pub visits: Arc<Visits>,
+    /// Pictures sellers put up.
+    pub images: Images,
     /// The other services.
     pub peers: Peers,
     /// What the consoles ask and remember.
@@ -66,16 +82,32 @@ pub struct Site {
 
 impl Site {
     /// Makes the site.
-    pub fn new(ctx: Context, config: Config, sessions: Arc<Sessions>, catalogue: Catalogue) -> Arc<Site> {
+    pub fn new(ctx: Context, config: Config, sessions: Arc<Sessions>, door: Arc<Door>, clients: Clients) -> Arc<Site> {
+        let pause = Duration::from_millis;
         Arc::new(Site {
+            catalogue: Catalogue::new(&ctx, &config),
+            best: Arc::new(BestSellers::new(ctx.clone(), pause(config.best_sellers_interval_ms.max(1)))),
+            visits: Arc::new(Visits::new(ctx.clone(), pause(config.visits_interval_ms.max(1)))),
+            images: Images::new(&ctx, &config),
             peers: Peers::new(&ctx),
             console: Console::new(&ctx),
             under_way: Semaphore::new(config.pages_max),
             sessions,
-            catalogue,
+            door,
+            clients,
             config,
             ctx,
         })
+    }
+
+    /// Returns the work that goes on beside the pages.
+    pub fn tasks(&self) -> Vec<Task> {
+        let (sessions, best, visits) = (self.sessions.clone(), self.best.clone(), self.visits.clone());
+        vec![
+            Task::restarting("prune", move || Arc::clone(&sessions).prune()),
+            Task::restarting("best-sellers", move || Arc::clone(&best).keep_fresh()),
+            Task::restarting("visits", move || Arc::clone(&visits).keep_telling()),
+        ]
     }
 
     /// Makes a trace for a request that brings none.
@@ -96,6 +128,10 @@ pub fn front(site: Arc<Site>, behind: Router) -> Router {
 
 async fn serve(site: Arc<Site>, behind: Router, request: Request) -> Response {
     let path = request.uri().path();
+    if has_prefix(path, &[images::PATH]) {
+        let (parts, _) = request.into_parts();
+        return site.images.serve(&parts).await;
+    }
     if has_prefix(path, &API) || has_prefix(path, &[MEDIA]) {
         // Infallible: a router answers every request.
         return behind.oneshot(request).await.into_response();
@@ -153,6 +189,7 @@ async fn answer(
     body: Body,
 ) -> Result<Answer> {
     let site = Arc::clone(&ask.site);
+    site.clients.check(route.as_ref().map_or(Surface::Store, Route::surface), ask.address)?;
     let _place = site
         .under_way
         .try_acquire()

@@ -7,28 +7,28 @@ use std::time::Duration;
 use jsonwebtoken::DecodingKey;
 use jsonwebtoken::jwk::JwkSet;
 use mallard_proto::identity::v1::GetKeysRequest;
-use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
-use mallard_rpc::{Call, ServiceChannel};
 use mallard_types::{Error, Result};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-/// A token that names an unknown key makes the gateway look for new keys at most this often.
+use crate::issuer::Issuer;
+
+/// A token that names an unknown key makes it look for new keys at most this often.
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for the keys.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Knows the keys that tokens are signed with.
 pub struct Keys {
-    identity: IdentityServiceClient<ServiceChannel>,
+    identity: Issuer,
     known: RwLock<HashMap<String, Arc<DecodingKey>>>,
     looked: Mutex<Option<Instant>>,
 }
 
 impl Keys {
     /// Makes an empty set; the first token fills it.
-    pub fn new(identity: IdentityServiceClient<ServiceChannel>) -> Keys {
+    pub fn new(identity: Issuer) -> Keys {
         Keys { identity, known: RwLock::default(), looked: Mutex::new(None) }
     }
 
@@ -89,9 +89,8 @@ impl Keys {
 ///
 /// # Errors
 /// When identity cannot be asked.
-pub async fn jwks(identity: &IdentityServiceClient<ServiceChannel>) -> Result<String> {
-    let mut identity = identity.clone();
-    let call = Call { deadline: Some(Instant::now() + LOOK_TIMEOUT), ..Call::system("gateway") };
-    let answer = mallard_rpc::scope(call, identity.get_keys(GetKeysRequest {})).await;
+pub async fn jwks(identity: &Issuer) -> Result<String> {
+    let mut client = identity.client();
+    let answer = mallard_rpc::scope(identity.call(LOOK_TIMEOUT), client.get_keys(GetKeysRequest {})).await;
     Ok(answer.map_err(mallard_rpc::error)?.into_inner().jwks_json)
 }

@@ -1,8 +1,8 @@
 //! Sessions whose access tokens are not good any more although they have not expired.
 //!
 //! Three ways lead here, each enough by itself: the event `user.session_revoked.v1`, a look at identity's list every half
-//! second, and a look right after this gateway passed on a logout or kick. Until the list was read once no token
-//! counts, so a gateway that starts does not let revoked sessions in.
+//! second, and a look right after the service passed on a logout or kick. Until the list was read once no token
+//! counts, so a process that starts does not let revoked sessions in.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -10,23 +10,21 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use mallard_proto::identity::v1::ListRevocationsRequest;
-use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
-use mallard_rpc::{Call, ServiceChannel};
 use mallard_runtime::Shutdown;
 use mallard_types::{Micros, Result};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, Notify};
-use tokio::time::Instant;
 
 use crate::cache::Now;
 use crate::feed;
+use crate::issuer::Issuer;
 
 /// Longest wait for a page of the list.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Knows the revoked sessions.
 pub struct Revocations {
-    identity: IdentityServiceClient<ServiceChannel>,
+    identity: Issuer,
     now: Now,
     /// Session to the end of its last token.
     sessions: RwLock<HashMap<String, Micros>>,
@@ -38,7 +36,7 @@ pub struct Revocations {
 
 impl Revocations {
     /// Makes an empty set that is not complete yet.
-    pub fn new(identity: IdentityServiceClient<ServiceChannel>, now: Now) -> Revocations {
+    pub fn new(identity: Issuer, now: Now) -> Revocations {
         Revocations {
             identity,
             now,
@@ -84,9 +82,9 @@ impl Revocations {
     pub async fn read(&self) -> Result<()> {
         let mut read_to = self.read_to.lock().await;
         loop {
-            let call = Call { deadline: Some(Instant::now() + PAGE_TIMEOUT), ..Call::system("gateway") };
+            let call = self.identity.call(PAGE_TIMEOUT);
             let request = ListRevocationsRequest { after_seq: *read_to };
-            let mut identity = self.identity.clone();
+            let mut identity = self.identity.client();
             let answer = mallard_rpc::scope(call, identity.list_revocations(request)).await;
             let page = answer.map_err(mallard_rpc::error)?.into_inner().revocations;
             let last = page.iter().map(|revocation| revocation.seq).max().unwrap_or_default();

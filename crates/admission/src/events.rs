@@ -1,4 +1,4 @@
-//! What the gateway learns from events.
+//! What is learnt from events.
 
 use std::sync::Arc;
 
@@ -8,12 +8,12 @@ use mallard_proto::events::{POLICY_CHANGED_V1, USER_SESSION_REVOKED_V1, USER_STA
 use mallard_proto::identity::v1;
 use prost::{DecodeError, Message};
 
-use crate::access::Policies;
+use crate::policies::Policies;
 use crate::revocations::Revocations;
 use crate::standings::Standings;
 
-/// Events of identity that concern who may do what.
-pub const ACCESS_EVENTS: &[&str] = &[USER_SESSION_REVOKED_V1, USER_STANDING_CHANGED_V1, POLICY_CHANGED_V1];
+/// Events of identity that concern who may do what: a service with [`crate::Feeds`] subscribes to them.
+pub const SUBSCRIBES: [&str; 3] = [USER_SESSION_REVOKED_V1, USER_STANDING_CHANGED_V1, POLICY_CHANGED_V1];
 
 /// Takes revoked sessions, standings and changes of the policy into memory.
 pub struct AccessChanged {

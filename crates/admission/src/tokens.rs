@@ -96,6 +96,14 @@ impl Tokens {
         self.revocations.complete().await
     }
 
+    /// Reads what is new on the list of revoked sessions.
+    ///
+    /// # Errors
+    /// When identity cannot be asked.
+    pub async fn read_revocations(&self) -> Result<()> {
+        self.revocations.read().await
+    }
+
     /// Reads identity's keys now.
     ///
     /// # Errors

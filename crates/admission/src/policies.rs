@@ -1,15 +1,13 @@
-//! The policy in force at this gateway.
+//! The policy in force in this process.
 //!
-//! Identity's policy comes here when this gateway passed a change on, with the event `policy.changed.v1`, and by a look every
+//! Identity's policy comes here when the service passed a change on, with the event `policy.changed.v1`, and by a look every
 //! 400 ms. While identity is away, or when its policy does not load, the last good one stays in force.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mallard_access::{Access, Effect, Role, Rule};
-use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
 use mallard_proto::identity::v1::{GetAccessRequest, GetAccessResponse, Policy};
-use mallard_rpc::{Call, ServiceChannel};
 use mallard_runtime::Shutdown;
 use mallard_types::{Error, Result};
 use parking_lot::RwLock;
@@ -17,6 +15,7 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::Instant;
 
 use crate::feed;
+use crate::issuer::Issuer;
 
 /// Longest wait for the policy.
 const READ_TIMEOUT: Duration = Duration::from_secs(2);
@@ -32,7 +31,7 @@ struct InForce {
 
 /// Knows the policy in force.
 pub struct Policies {
-    identity: IdentityServiceClient<ServiceChannel>,
+    identity: Issuer,
     in_force: RwLock<Option<InForce>>,
     /// The version that identity was found to have, in force or refused. One read at a time.
     seen: Mutex<i64>,
@@ -41,7 +40,7 @@ pub struct Policies {
 
 impl Policies {
     /// Makes a set without a policy; the first look fills it.
-    pub fn new(identity: IdentityServiceClient<ServiceChannel>) -> Policies {
+    pub fn new(identity: Issuer) -> Policies {
         Policies { identity, in_force: RwLock::default(), seen: Mutex::new(NONE), wake: Notify::new() }
     }
 
@@ -85,8 +84,8 @@ impl Policies {
     }
 
     async fn read_after(&self, seen: &mut i64) -> Result<()> {
-        let call = Call { deadline: Some(Instant::now() + READ_TIMEOUT), ..Call::system("gateway") };
-        let mut identity = self.identity.clone();
+        let call = self.identity.call(READ_TIMEOUT);
+        let mut identity = self.identity.client();
         let request = GetAccessRequest { known_version: *seen };
         let answer = mallard_rpc::scope(call, identity.get_access(request)).await;
         let answer = answer.map_err(mallard_rpc::error)?.into_inner();

@@ -1,7 +1,7 @@
 //! How accounts stand since their tokens were issued: roles, seller and ban, which override what a token says.
 //!
 //! Three ways lead here, each enough by itself: the event `user.standing_changed.v1`, a look at identity's list every 400 ms,
-//! and a look right after this gateway passed on a ban, its end, a change of roles or a deletion. Until the list was read once
+//! and a look right after the service passed on a ban, its end, a change of roles or a deletion. Until the list was read once
 //! no token counts.
 
 use std::collections::HashMap;
@@ -10,17 +10,16 @@ use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::Duration;
 
 use mallard_proto::identity::v1 as proto;
-use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
-use mallard_rpc::{Call, Caller, ServiceChannel};
+use mallard_rpc::Caller;
 use mallard_runtime::Shutdown;
 use mallard_types::{Error, Micros, Result};
 use parking_lot::RwLock;
 use tokio::sync::{Mutex, Notify};
-use tokio::time::Instant;
 
 use crate::bans::Ban;
 use crate::cache::Now;
 use crate::feed;
+use crate::issuer::Issuer;
 
 /// Longest wait for a page of the list.
 const PAGE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -41,7 +40,7 @@ struct Standing {
 
 /// Knows the accounts whose tokens may not say what is true.
 pub struct Standings {
-    identity: IdentityServiceClient<ServiceChannel>,
+    identity: Issuer,
     now: Now,
     accounts: RwLock<HashMap<String, Arc<Standing>>>,
     /// Last change read from the list.
@@ -53,7 +52,7 @@ pub struct Standings {
 
 impl Standings {
     /// Makes an empty set that is not complete yet.
-    pub fn new(identity: IdentityServiceClient<ServiceChannel>, now: Now) -> Standings {
+    pub fn new(identity: Issuer, now: Now) -> Standings {
         Standings {
             identity,
             now,
@@ -140,8 +139,8 @@ impl Standings {
         let _reading = self.reading.lock().await;
         loop {
             let after_seq = self.read_to.load(Ordering::Acquire);
-            let call = Call { deadline: Some(Instant::now() + PAGE_TIMEOUT), ..Call::system("gateway") };
-            let mut identity = self.identity.clone();
+            let call = self.identity.call(PAGE_TIMEOUT);
+            let mut identity = self.identity.client();
             let request = proto::ListStandingsRequest { after_seq };
             let answer = mallard_rpc::scope(call, identity.list_standings(request)).await;
             let page = answer.map_err(mallard_rpc::error)?.into_inner().standings;
@@ -174,7 +173,6 @@ mod tests {
     use std::sync::atomic::AtomicI64;
 
     use mallard_proto::Timestamp;
-    use mallard_rpc::Channels;
 
     use super::*;
     use crate::bans::Level;
@@ -185,8 +183,7 @@ mod tests {
     fn standings() -> (Standings, Arc<AtomicI64>) {
         let clock = Arc::new(AtomicI64::new(NOW));
         let now = Arc::clone(&clock);
-        let identity = Channels::default().client();
-        (Standings::new(identity, Arc::new(move || now.load(Ordering::SeqCst))), clock)
+        (Standings::new(Issuer::nowhere(), Arc::new(move || now.load(Ordering::SeqCst))), clock)
     }
 
     fn standing(seq: i64, level: &str, ban_until: Option<Micros>, until: Option<Micros>) -> proto::Standing {

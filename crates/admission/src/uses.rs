@@ -5,15 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use mallard_proto::Timestamp;
-use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
 use mallard_proto::identity::v1::{SessionUse, TouchSessionsRequest};
-use mallard_rpc::{Call, ServiceChannel};
 use mallard_runtime::Shutdown;
 use mallard_types::{Micros, Result};
 use parking_lot::Mutex;
-use tokio::time::{Instant, sleep};
+use tokio::time::sleep;
 
 use crate::cache::Now;
+use crate::issuer::Issuer;
 
 /// Most sessions remembered until they are told; further ones are told when they are used later.
 const SESSIONS_MAX: usize = 100_000;
@@ -24,7 +23,7 @@ const TELL_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Collects uses of sessions.
 pub struct Uses {
-    identity: IdentityServiceClient<ServiceChannel>,
+    identity: Issuer,
     now: Now,
     /// Session to its last use.
     seen: Mutex<HashMap<String, Micros>>,
@@ -32,7 +31,7 @@ pub struct Uses {
 
 impl Uses {
     /// Makes an empty collection.
-    pub fn new(identity: IdentityServiceClient<ServiceChannel>, now: Now) -> Uses {
+    pub fn new(identity: Issuer, now: Now) -> Uses {
         Uses { identity, now, seen: Mutex::default() }
     }
 
@@ -76,8 +75,8 @@ impl Uses {
             session_id: session_id.clone(),
             at: Some(Timestamp::from_micros(*at)),
         };
-        let call = Call { deadline: Some(Instant::now() + TELL_TIMEOUT), ..Call::system("gateway") };
-        let mut identity = self.identity.clone();
+        let call = self.identity.call(TELL_TIMEOUT);
+        let mut identity = self.identity.client();
         let request = TouchSessionsRequest { uses: uses.iter().map(one).collect() };
         mallard_rpc::scope(call, identity.touch_sessions(request)).await.map_err(mallard_rpc::error)?;
         Ok(())
