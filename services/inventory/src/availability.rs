@@ -19,7 +19,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::app::App;
+use crate::app::{App, align_alerts};
 use crate::domain::{Lines, Stock};
 use crate::events;
 use crate::store::Store;
@@ -91,7 +91,7 @@ impl Availability {
 
     /// Takes in a row that was read for another purpose.
     pub fn observed(&self, stock: &Stock) {
-        if stock.in_stock != (stock.available() > 0) {
+        if !stock.is_announced() {
             self.look_at(std::iter::once(stock.sku_id.clone()));
         }
     }
@@ -233,22 +233,25 @@ async fn look(app: &App, taken: &[(String, u64)]) -> Result<(), mallard_types::E
     for (sku_id, epoch) in taken {
         let Some(stock) = rows.remove(sku_id) else { continue };
         app.availability.remember(sku_id, *epoch, stock.available());
-        if stock.in_stock != (stock.available() > 0) {
+        if !stock.is_announced() {
             announce(app, sku_id).await?;
         }
     }
     Ok(())
 }
 
+/// Goes through all stock and brings in line what is not: states that a crash left unannounced, and alerts that another mark
+/// or an older version of the program left behind.
 async fn sweep(app: &App) -> Result<(), mallard_types::Error> {
     let mut after = String::new();
     loop {
-        let flipped = app.store.flipped(&after, ROUND_SKUS_MAX as u32).await?;
-        for sku_id in &flipped {
-            announce(app, sku_id).await?;
+        let rows = app.store.out_of_line(&after, ROUND_SKUS_MAX as u32).await?;
+        align_alerts(app, &rows).await?;
+        for stock in rows.iter().filter(|stock| !stock.is_announced()) {
+            announce(app, &stock.sku_id).await?;
         }
-        match flipped.into_iter().next_back() {
-            Some(last) => after = last,
+        match rows.into_iter().next_back() {
+            Some(last) => after = last.sku_id,
             None => return Ok(()),
         }
     }

@@ -45,10 +45,12 @@ pub async fn run(app: &App) -> Result<Vec<Finding>> {
     Ok(findings)
 }
 
-/// Checks what one statement can see: units covered, and every unit in the ledger.
+/// Checks what one statement can see: units covered, every unit in the ledger, and alerts where little is left.
 async fn rows_alone(app: &App) -> Result<Vec<Finding>> {
     let mut covered = Tally::new("stock.reserved_within_on_hand");
     let mut conserved = Tally::new("stock.conservation");
+    let mut alerted = Tally::new("stock.alerts_match_stock");
+    let alert_below = i64::from(app.config.alert_below);
     let mut after = String::new();
     loop {
         let rows = app.store.ledger_sums_after(&after, PAGE_ROWS).await?;
@@ -56,6 +58,10 @@ async fn rows_alone(app: &App) -> Result<Vec<Finding>> {
             let stock = &sums.stock;
             covered.count(stock.is_covered(), || {
                 format!("{}: reserved {} of {}", stock.sku_id, stock.reserved, stock.on_hand)
+            });
+            alerted.count(stock.is_alert_right(alert_below), || {
+                let (available, since) = (stock.available(), stock.low_since);
+                format!("{}: {available} available, mark {alert_below}, low since {since}", stock.sku_id)
             });
             let in_ledger = (sums.total, sums.received, -sums.sold, sums.returned, sums.adjusted);
             let in_row = (stock.on_hand, stock.received, stock.sold, stock.returned, stock.adjusted);
@@ -70,7 +76,7 @@ async fn rows_alone(app: &App) -> Result<Vec<Finding>> {
         }
         match rows.into_iter().next_back() {
             Some(last) => after = last.stock.sku_id,
-            None => return Ok(vec![covered.finding(), conserved.finding()]),
+            None => return Ok(vec![covered.finding(), conserved.finding(), alerted.finding()]),
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct Config {
     pub level_trust_ms: u64,
     /// How often all stock is searched for a flip that nobody announced (a crash between the two), in seconds.
     pub sweep_interval_s: u64,
+    /// A SKU of which fewer units than this can be sold is an alert; 0 for no alerts.
+    pub alert_below: u32,
     /// Most SKU levels remembered.
     pub levels_max: usize,
     /// Most lines of open reservations remembered, so that confirm and release need not read them.
@@ -33,6 +35,7 @@ impl Default for Config {
             announce_linger_ms: 20,
             level_trust_ms: 10_000,
             sweep_interval_s: 30,
+            alert_below: 5,
             levels_max: 100_000,
             open_lines_max: 200_000,
         }

@@ -242,12 +242,24 @@ pub struct Stock {
     pub in_stock: bool,
     /// Grows by one with every change.
     pub version: i64,
+    /// Since when fewer units than the mark can be promised; 0 while there are enough.
+    pub low_since: Micros,
 }
 
 impl Stock {
     /// Returns the units that can still be promised.
     pub fn available(&self) -> i64 {
         self.on_hand - self.reserved
+    }
+
+    /// Tells whether what was last announced is still so.
+    pub fn is_announced(&self) -> bool {
+        self.in_stock == (self.available() > 0)
+    }
+
+    /// Tells whether the row is an alert if and only if fewer units than the mark can be promised.
+    pub fn is_alert_right(&self, alert_below: i64) -> bool {
+        (self.low_since > 0) == (self.available() < alert_below)
     }
 
     /// Tells whether the promise rule holds: nothing promised that is not there.

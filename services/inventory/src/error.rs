@@ -36,6 +36,8 @@ pub enum Refusal {
     BelowReserved { reserved: i64, on_hand: i64 },
     /// The idempotency key was used for another adjustment.
     KeyReused,
+    /// The caller is no operator.
+    AdminRequired,
     /// The caller is neither operator nor seller.
     SellerRequired,
     /// The rows changed under every attempt.
@@ -99,6 +101,7 @@ impl From<Refusal> for Error {
             Refusal::KeyReused => {
                 Error::refused("idempotency_conflict", "this idempotency key was used for another adjustment")
             }
+            Refusal::AdminRequired => Error::forbidden("admin_required", "only operators may do this"),
             Refusal::SellerRequired => Error::forbidden("seller_required", "only sellers and operators see stock"),
             Refusal::Contended => {
                 Error::unavailable("stock_contended", "the stock changed under every attempt; try again")

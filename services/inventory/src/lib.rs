@@ -41,6 +41,7 @@ pub fn service() -> ServiceSpec {
 async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let config: config::Config = ctx.config()?;
     let app = Arc::new(app::App::new(ctx, config));
+    app::align_all_alerts(&app).await?;
     let server = InventoryServiceServer::new(rpc::Rpc::new(app.clone()));
     let mut parts = Parts::new(tonic::service::Routes::new(server));
     let expiring = app.clone();

@@ -3,7 +3,9 @@
 use mallard_db::Migration;
 
 /// Every version of the schema, oldest first.
-pub const MIGRATIONS: &[Migration] = &[Migration {
+pub const MIGRATIONS: &[Migration] = &[FIRST, ALERTS];
+
+const FIRST: Migration = Migration {
     version: 100,
     name: "stock, reservations, ledger",
     sql: "
@@ -52,4 +54,18 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             at INTEGER NOT NULL
         )
     ",
-}];
+};
+
+/// Since when little is left to sell, 0 while there is enough. What is low already is so since its last entry in the ledger;
+/// 5 is the default of `alert_below`, and another one is brought in line when the service starts. The index holds the alerts
+/// only, so that it costs nothing to move stock of which there is enough.
+const ALERTS: Migration = Migration {
+    version: 101,
+    name: "stock alerts",
+    sql: "
+        ALTER TABLE stock ADD COLUMN low_since INTEGER NOT NULL DEFAULT 0;
+        UPDATE stock SET low_since = COALESCE((SELECT MAX(l.at) FROM stock_ledger l WHERE l.sku_id = stock.sku_id), 1)
+            WHERE on_hand - reserved < 5;
+        CREATE INDEX stock_low ON stock (low_since, sku_id) WHERE low_since > 0
+    ",
+};

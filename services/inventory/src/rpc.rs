@@ -12,7 +12,7 @@ use tonic::{Request, Response, Status};
 use crate::app::App;
 use crate::checks;
 use crate::domain::{Adjustment, LOCATION, Line, Reservation, State, Stock};
-use crate::store::LedgerEntry;
+use crate::store::{Alert, LedgerEntry};
 
 /// Answers the service's RPCs.
 pub struct Rpc(Arc<App>);
@@ -28,10 +28,6 @@ type Answer<T> = Result<Response<T>, Status>;
 
 #[tonic::async_trait]
 impl InventoryService for Rpc {
-    async fn list_stock_alerts(&self, _: Request<pb::ListStockAlertsRequest>) -> Result<Response<pb::ListStockAlertsResponse>, Status> {
-        Err(Status::unimplemented("list_stock_alerts"))
-    }
-
     async fn reserve(&self, request: Request<pb::ReserveRequest>) -> Answer<pb::ReserveResponse> {
         for_the_mall()?;
         let request = request.into_inner();
@@ -70,6 +66,16 @@ impl InventoryService for Rpc {
     async fn get_stock(&self, request: Request<pb::GetStockRequest>) -> Answer<pb::GetStockResponse> {
         let stock = self.0.stock(&request.into_inner().sku_id).await.map_err(status)?;
         Ok(Response::new(pb::GetStockResponse { inventory: Some(stock_out(stock)) }))
+    }
+
+    async fn list_stock_alerts(
+        &self,
+        request: Request<pb::ListStockAlertsRequest>,
+    ) -> Answer<pb::ListStockAlertsResponse> {
+        let request = request.into_inner();
+        let page = self.0.alerts(&request.sku_ids, request.limit, &request.cursor).await.map_err(status)?;
+        let alerts = page.alerts.into_iter().map(alert_out).collect();
+        Ok(Response::new(pb::ListStockAlertsResponse { alerts, next_cursor: page.next_cursor }))
     }
 
     async fn adjust_stock(&self, request: Request<pb::AdjustStockRequest>) -> Answer<pb::AdjustStockResponse> {
@@ -176,6 +182,14 @@ fn stock_out(stock: Stock) -> pb::Stock {
             reserved: stock.reserved,
         }],
         sku_id: stock.sku_id,
+    }
+}
+
+fn alert_out(alert: Alert) -> pb::StockAlert {
+    pb::StockAlert {
+        sku_id: alert.sku_id,
+        available: alert.available,
+        since: Some(Timestamp::from_micros(alert.since)),
     }
 }
 

@@ -193,6 +193,7 @@ async fn the_checks_name_rows_somebody_changed_behind_the_services_back() {
         ("UPDATE stock_ledger SET kind = 'adjusted' WHERE kind = 'sold'", "stock.conservation"),
         ("DELETE FROM reservations WHERE id = 'ord_2'", "stock.reserved_is_open_reservations"),
         ("DELETE FROM reservations WHERE id = 'ord_1'", "stock.confirmed_once"),
+        ("UPDATE stock SET low_since = 1", "stock.alerts_match_stock"),
         ("INSERT INTO reservations VALUES ('ord_9', 'held', x'', 1, 1, 1)", "stock.no_expired_holds"),
     ] {
         let specs = vec![mallard_inventory::service()];

@@ -64,3 +64,16 @@ async fn a_delivery_of_many_skus_costs_two() {
     assert_eq!(cost(&house, house.receive(&skus)).await, 2);
     assert_eq!(cost(&house, house.receive(&skus)).await, 1, "all exist");
 }
+
+#[tokio::test]
+async fn an_alert_costs_no_statement_where_it_begins_and_ends() {
+    let house = house().await;
+    let three = [("sku_c", 1), ("sku_a", 2), ("sku_b", 97)];
+    assert_eq!(cost(&house, house.reserve("ord_1", &three)).await, 1 + 3, "sku_b falls to 3");
+    assert_eq!(cost(&house, house.release("ord_1")).await, 1 + 3, "and is back");
+    house.reserve("ord_2", &three).await.unwrap();
+    assert_eq!(cost(&house, house.confirm("ord_2")).await, 1 + 3 + 1);
+    // The return, its order, what came back before, the units, the ledger.
+    let before = cost(&house, house.give_back("ord_2", "ref_1", &[("sku_b", 1)])).await;
+    assert_eq!(cost(&house, house.give_back("ord_2", "ref_2", &[("sku_b", 1)])).await, before, "sku_b is back at 5");
+}

@@ -3,11 +3,14 @@
 //! | file | use cases |
 //! |---|---|
 //! | `holds.rs` | reserve, confirm, release, expire |
-//! | `stock.rs` | receive, adjust, return, and all reading |
+//! | `stock.rs` | receive, adjust, return, and all other reading |
+//! | `alerts.rs` | SKUs of which little is left |
 
+mod alerts;
 mod holds;
 mod stock;
 
+pub use alerts::{align_alerts, align_all_alerts};
 pub use holds::expire_loop;
 
 use std::time::Duration;
@@ -39,7 +42,7 @@ impl App {
     /// Makes the use cases.
     pub fn new(ctx: Context, config: Config) -> App {
         App {
-            store: Store::new(ctx.db()),
+            store: Store::new(ctx.db(), config.alert_below),
             availability: Availability::new(config.levels_max, Duration::from_millis(config.level_trust_ms)),
             open: Open::new(config.open_lines_max),
             ctx,

@@ -217,7 +217,7 @@ impl App {
     }
 }
 
-fn bad_cursor() -> mallard_types::Error {
+pub(super) fn bad_cursor() -> mallard_types::Error {
     mallard_types::Error::invalid("bad_cursor", "the cursor is not one this list gave; leave it out to start anew")
         .param("cursor")
 }
@@ -230,7 +230,7 @@ fn scan_limit(limit: i32, max: usize) -> usize {
     }
 }
 
-fn distinct<'a>(ids: &'a [String], max: usize, param: &'static str) -> Result<Vec<&'a str>> {
+pub(super) fn distinct<'a>(ids: &'a [String], max: usize, param: &'static str) -> Result<Vec<&'a str>> {
     if ids.len() > max {
         return Err(Refusal::TooManyIds(param).into());
     }

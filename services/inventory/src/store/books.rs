@@ -68,7 +68,7 @@ impl Store {
 
     /// Reads all stock rows in order of SKU, after this one.
     pub async fn stocks_after(&self, after: &str, rows_max: usize) -> Result<Vec<Stock>, Error> {
-        const SQL: &str = "SELECT sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version FROM stock \
+        const SQL: &str = "SELECT sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version, low_since FROM stock \
              WHERE sku_id > ? ORDER BY sku_id LIMIT ?";
         self.db.query(SQL, params![after, rows_max as i64]).await?.iter().map(stock_from).collect()
     }
@@ -77,7 +77,7 @@ impl Store {
     /// moment, so row and ledger agree even while the shop is busy.
     pub async fn ledger_sums_after(&self, after: &str, rows_max: usize) -> Result<Vec<LedgerSums>, Error> {
         const SQL: &str = "\
-            SELECT s.sku_id, s.on_hand, s.reserved, s.received, s.sold, s.returned, s.adjusted, s.in_stock, s.version, \
+            SELECT s.sku_id, s.on_hand, s.reserved, s.received, s.sold, s.returned, s.adjusted, s.in_stock, s.version, s.low_since, \
                    CAST(COALESCE(SUM(l.delta), 0) AS BIGINT), \
                    CAST(COALESCE(SUM(CASE WHEN l.kind = 'received' THEN l.delta ELSE 0 END), 0) AS BIGINT), \
                    CAST(COALESCE(SUM(CASE WHEN l.kind = 'sold' THEN l.delta ELSE 0 END), 0) AS BIGINT), \
@@ -85,18 +85,18 @@ impl Store {
                    CAST(COALESCE(SUM(CASE WHEN l.kind = 'adjusted' THEN l.delta ELSE 0 END), 0) AS BIGINT) \
             FROM (SELECT * FROM stock WHERE sku_id > ? ORDER BY sku_id LIMIT ?) s \
             LEFT JOIN stock_ledger l ON l.sku_id = s.sku_id \
-            GROUP BY s.sku_id, s.on_hand, s.reserved, s.received, s.sold, s.returned, s.adjusted, s.in_stock, s.version \
+            GROUP BY s.sku_id, s.on_hand, s.reserved, s.received, s.sold, s.returned, s.adjusted, s.in_stock, s.version, s.low_since \
             ORDER BY s.sku_id";
         let rows = self.db.query(SQL, params![after, rows_max as i64]).await?;
         rows.iter()
             .map(|row| {
                 Ok(LedgerSums {
                     stock: stock_from(row)?,
-                    total: row.get(9)?,
-                    received: row.get(10)?,
-                    sold: row.get(11)?,
-                    returned: row.get(12)?,
-                    adjusted: row.get(13)?,
+                    total: row.get(10)?,
+                    received: row.get(11)?,
+                    sold: row.get(12)?,
+                    returned: row.get(13)?,
+                    adjusted: row.get(14)?,
                 })
             })
             .collect()

@@ -1,5 +1,6 @@
 //! Reservations and what they do to stock. Every move is one unit of work: the reservation's row first, then the stock rows
-//! in order of SKU, so that all writers lock in the same order. Guards, not reads, decide every race.
+//! in order of SKU, so that all writers lock in the same order. Guards, not reads, decide every race. The statement that
+//! moves units also begins or ends the alert of the row, so that alerts cost no statement and are never behind.
 
 use mallard_db::{Error, Unit, UnitError, params};
 use mallard_types::Micros;
@@ -14,11 +15,13 @@ const TAG_LINE: u32 = 1;
 
 const INSERT: &str = "INSERT INTO reservations (id, state, line_rows, expires_at, created_at, version) VALUES (?, ?, ?, ?, ?, 1) \
      ON CONFLICT (id) DO NOTHING";
-const HOLD: &str =
-    "UPDATE stock SET reserved = reserved + ?, version = version + 1 WHERE sku_id = ? AND on_hand - reserved >= ?";
+const HOLD: &str = "UPDATE stock SET reserved = reserved + ?, version = version + 1, \
+     low_since = CASE WHEN on_hand - reserved - ? >= ? THEN 0 WHEN low_since > 0 THEN low_since ELSE ? END \
+     WHERE sku_id = ? AND on_hand - reserved >= ?";
 const SELL: &str = "UPDATE stock SET on_hand = on_hand - ?, reserved = reserved - ?, sold = sold + ?, version = version + 1 \
      WHERE sku_id = ? AND reserved >= ?";
-const FREE: &str = "UPDATE stock SET reserved = reserved - ?, version = version + 1 WHERE sku_id = ? AND reserved >= ?";
+const FREE: &str = "UPDATE stock SET reserved = reserved - ?, version = version + 1, \
+     low_since = CASE WHEN on_hand - reserved + ? >= ? THEN 0 ELSE low_since END WHERE sku_id = ? AND reserved >= ?";
 const END: &str = "UPDATE reservations SET state = ?, version = version + 1 WHERE id = ? AND state = 'held'";
 const EXPIRE: &str =
     "UPDATE reservations SET state = ?, version = version + 1 WHERE id = ? AND state = 'held' AND expires_at <= ?";
@@ -53,7 +56,8 @@ impl Store {
     pub async fn hold(&self, reservation: &Reservation) -> Result<Held, Error> {
         let mut unit = Unit::new("inventory.reserve").guard(INSERT, insert_params(reservation), 1, TAG_RESERVATION);
         for (tag, line) in (TAG_LINE..).zip(reservation.lines.as_slice()) {
-            unit = unit.guard(HOLD, params![line.quantity, &line.sku_id, line.quantity], 1, tag);
+            let (units, at) = (line.quantity, reservation.created_at.max(1));
+            unit = unit.guard(HOLD, params![units, units, self.alert_below, at, &line.sku_id, units], 1, tag);
         }
         Ok(match self.try_unit(unit).await? {
             None => Held::Done,
@@ -91,19 +95,19 @@ impl Store {
             1,
             TAG_RESERVATION,
         );
-        self.end(free_lines(unit, reservation)).await
+        self.end(self.free_lines(unit, reservation)).await
     }
 
     /// Gives the units of a held reservation back if its time has run out by `now`.
     pub async fn expire(&self, reservation: &Reservation, now: Micros) -> Result<Ended, Error> {
         let params = params![State::Released.as_str(), &reservation.id, now];
         let unit = Unit::new("inventory.expire").guard(EXPIRE, params, 1, TAG_RESERVATION);
-        self.end(free_lines(unit, reservation)).await
+        self.end(self.free_lines(unit, reservation)).await
     }
 
     /// Gives units back without looking at the reservation: the planted bug of a release that runs twice.
     pub async fn release_unguarded(&self, reservation: &Reservation) -> Result<Ended, Error> {
-        self.end(free_lines(Unit::new("inventory.release_twice"), reservation)).await
+        self.end(self.free_lines(Unit::new("inventory.release_twice"), reservation)).await
     }
 
     /// Leaves the mark that refuses a later try; false when the id is taken.
@@ -138,6 +142,14 @@ impl Store {
         self.db.query(SQL, params![now, rows_max]).await?.iter().map(reservation_from).collect()
     }
 
+    fn free_lines(&self, mut unit: Unit, reservation: &Reservation) -> Unit {
+        for (tag, line) in (TAG_LINE..).zip(reservation.lines.as_slice()) {
+            let units = line.quantity;
+            unit = unit.guard(FREE, params![units, units, self.alert_below, &line.sku_id, units], 1, tag);
+        }
+        unit
+    }
+
     async fn end(&self, unit: Unit) -> Result<Ended, Error> {
         Ok(match self.try_unit(unit).await? {
             None => Ended::Done,
@@ -164,11 +176,4 @@ fn insert_params(reservation: &Reservation) -> Vec<mallard_db::Value> {
         reservation.expires_at,
         reservation.created_at
     ]
-}
-
-fn free_lines(mut unit: Unit, reservation: &Reservation) -> Unit {
-    for (tag, line) in (TAG_LINE..).zip(reservation.lines.as_slice()) {
-        unit = unit.guard(FREE, params![line.quantity, &line.sku_id, line.quantity], 1, tag);
-    }
-    unit
 }

@@ -4,12 +4,15 @@
 //! |---|---|
 //! | `holds.rs` | reservations and what they do to stock: reserve, confirm, release |
 //! | `stock.rs` | stock rows: read, receive, adjust, return, announce |
+//! | `alerts.rs` | stock rows of which little is left |
 //! | `books.rs` | everything in pages, for reports and checks |
 
+mod alerts;
 mod books;
 mod holds;
 mod stock;
 
+pub use alerts::Alert;
 pub use books::LedgerEntry;
 pub use holds::{Confirmed, Ended, Held};
 pub use stock::{Adjusted, Announced, Returned};
@@ -27,12 +30,14 @@ const CHUNK_ROWS_MAX: usize = 500;
 #[derive(Clone)]
 pub struct Store {
     db: Db,
+    /// Fewer units than this that can be promised make a row an alert.
+    alert_below: i64,
 }
 
 impl Store {
     /// Opens the rows of a database.
-    pub fn new(db: Db) -> Store {
-        Store { db }
+    pub fn new(db: Db, alert_below: u32) -> Store {
+        Store { db, alert_below: i64::from(alert_below) }
     }
 }
 
@@ -63,7 +68,8 @@ fn decode_lines(bytes: &[u8]) -> Result<Lines, Error> {
     Ok(Lines::stored(rows.lines.into_iter().map(|row| Line { sku_id: row.sku_id, quantity: row.quantity }).collect()))
 }
 
-const STOCK_COLUMNS: &str = "sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version";
+const STOCK_COLUMNS: &str =
+    "sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version, low_since";
 
 fn stock_from(row: &Row) -> Result<Stock, Error> {
     Ok(Stock {
@@ -76,6 +82,7 @@ fn stock_from(row: &Row) -> Result<Stock, Error> {
         adjusted: row.get(6)?,
         in_stock: row.get(7)?,
         version: row.get(8)?,
+        low_since: row.get(9)?,
     })
 }
 

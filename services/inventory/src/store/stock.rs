@@ -14,12 +14,13 @@ use super::{
 };
 use crate::domain::{Adjustment, Kind, Line, Lines, Reservation, Stock};
 
-const ADJUST: &str = "UPDATE stock SET on_hand = on_hand + ?, adjusted = adjusted + ?, version = version + 1 \
+const ADJUST: &str = "UPDATE stock SET on_hand = on_hand + ?, adjusted = adjusted + ?, version = version + 1, \
+     low_since = CASE WHEN on_hand + ? - reserved >= ? THEN 0 WHEN low_since > 0 THEN low_since ELSE ? END \
      WHERE sku_id = ? AND on_hand + ? >= reserved";
-const RETURN: &str =
-    "UPDATE stock SET on_hand = on_hand + ?, returned = returned + ?, version = version + 1 WHERE sku_id = ?";
-const RECEIVE: &str =
-    "INSERT INTO stock (sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version) VALUES";
+const RETURN: &str = "UPDATE stock SET on_hand = on_hand + ?, returned = returned + ?, version = version + 1, \
+     low_since = CASE WHEN on_hand + ? - reserved >= ? THEN 0 ELSE low_since END WHERE sku_id = ?";
+const RECEIVE: &str = "INSERT INTO stock \
+     (sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version, low_since) VALUES";
 const RECEIVE_ONCE: &str = " ON CONFLICT (sku_id) DO NOTHING";
 
 /// What became of an adjustment.
@@ -54,7 +55,8 @@ pub struct Announced {
 impl Store {
     /// Reads a stock row.
     pub async fn stock(&self, sku_id: &str) -> Result<Option<Stock>, Error> {
-        const SQL: &str = "SELECT sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version FROM stock WHERE sku_id = ?";
+        const SQL: &str = "SELECT sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version, low_since \
+             FROM stock WHERE sku_id = ?";
         self.db.query_opt(SQL, params![sku_id]).await?.as_ref().map(stock_from).transpose()
     }
 
@@ -83,10 +85,11 @@ impl Store {
     async fn receive_chunk(&self, chunk: &[Line], reason: &str, at: Micros) -> Result<u64, Error> {
         let chunk = chunk.to_vec();
         let reason = reason.to_owned();
+        let alert_below = self.alert_below;
         self.db
             .tx("inventory.receive", move |tx| {
                 let (chunk, reason) = (chunk.clone(), reason.clone());
-                async move { receive_in(&tx, &chunk, &reason, at).await }
+                async move { receive_in(&tx, &chunk, alert_below, &reason, at).await }
             })
             .await
     }
@@ -94,9 +97,10 @@ impl Store {
     /// Adds or takes away units, with the ledger entry, the idempotency key and the audit record in the same transaction.
     pub async fn adjust(&self, adjustment: &Adjustment, at: Micros, audit: &Audit) -> mallard_types::Result<Adjusted> {
         let shared = Arc::new((adjustment.clone(), audit.clone()));
+        let alert_below = self.alert_below;
         let adjusted = self.db.tx("inventory.adjust", move |tx| {
             let shared = Arc::clone(&shared);
-            async move { adjust_in(&tx, &shared.0, at, &shared.1).await }
+            async move { adjust_in(&tx, &shared.0, alert_below, at, &shared.1).await }
         });
         match adjusted.await {
             Ok(()) => Ok(Adjusted::Done),
@@ -129,6 +133,7 @@ impl Store {
     {
         let (return_id, reservation_id) = (return_id.to_owned(), reservation_id.to_owned());
         let (lines, reason) = (lines.clone(), reason.to_owned());
+        let alert_below = self.alert_below;
         self.db
             .tx("inventory.return", move |tx| {
                 let (return_id, reservation_id) = (return_id.clone(), reservation_id.clone());
@@ -142,8 +147,9 @@ impl Store {
                         decide(reservation.as_ref(), &before)?;
                     }
                     for line in lines.as_slice() {
-                        let moved = tx.execute(RETURN, params![line.quantity, line.quantity, &line.sku_id]).await?;
-                        if moved != 1 {
+                        let units = line.quantity;
+                        let values = params![units, units, units, alert_below, &line.sku_id];
+                        if tx.execute(RETURN, values).await? != 1 {
                             // The caller looked before; rows of stock are never removed.
                             return Err(Error::Constraint(format!("no stock row of {}", line.sku_id)).into());
                         }
@@ -177,11 +183,15 @@ impl Store {
         row.map(|row| Ok(Announced { in_stock, version: row.get(0)? })).transpose()
     }
 
-    /// Reads SKUs whose announced state is not that of their units, after this one in order of SKU.
-    pub async fn flipped(&self, after: &str, rows_max: u32) -> Result<Vec<String>, Error> {
-        const SQL: &str = "SELECT sku_id FROM stock WHERE sku_id > ? \
-             AND ((in_stock = 1 AND on_hand <= reserved) OR (in_stock = 0 AND on_hand > reserved)) ORDER BY sku_id LIMIT ?";
-        self.db.query(SQL, params![after, rows_max]).await?.iter().map(|row| row.get(0)).collect()
+    /// Reads rows whose announced state or alert is not that of their units, after this SKU in order of SKU.
+    pub async fn out_of_line(&self, after: &str, rows_max: u32) -> Result<Vec<Stock>, Error> {
+        const SQL: &str = "SELECT sku_id, on_hand, reserved, received, sold, returned, adjusted, in_stock, version, low_since \
+             FROM stock WHERE sku_id > ? \
+             AND ((in_stock = 1 AND on_hand <= reserved) OR (in_stock = 0 AND on_hand > reserved) \
+                 OR (low_since > 0 AND on_hand - reserved >= ?) OR (low_since = 0 AND on_hand - reserved < ?)) \
+             ORDER BY sku_id LIMIT ?";
+        let rows = self.db.query(SQL, params![after, self.alert_below, self.alert_below, rows_max]).await?;
+        rows.iter().map(stock_from).collect()
     }
 
     /// Returns the database, for the transaction that announces.
@@ -203,14 +213,21 @@ impl<E: Into<mallard_types::Error>> From<E> for NotAdjusted {
     }
 }
 
-async fn adjust_in(tx: &Tx, adjustment: &Adjustment, at: Micros, audit: &Audit) -> Result<(), NotAdjusted> {
+async fn adjust_in(
+    tx: &Tx,
+    adjustment: &Adjustment,
+    alert_below: i64,
+    at: Micros,
+    audit: &Audit,
+) -> Result<(), NotAdjusted> {
     const KEY: &str = "INSERT INTO adjustments (idempotency_key, sku_id, delta, at) VALUES (?, ?, ?, ?) \
          ON CONFLICT (idempotency_key) DO NOTHING";
     let Adjustment { sku_id, delta, reason, reference, key } = adjustment;
     if !key.is_empty() && tx.execute(KEY, params![key, sku_id, *delta, at]).await? != 1 {
         return Err(NotAdjusted::KeyTaken);
     }
-    if tx.execute(ADJUST, params![*delta, *delta, sku_id, *delta]).await? != 1 {
+    let values = params![*delta, *delta, *delta, alert_below, at.max(1), sku_id, *delta];
+    if tx.execute(ADJUST, values).await? != 1 {
         return Err(NotAdjusted::Refused);
     }
     let (sql, values) = ledger_insert(Kind::Adjusted, &[(sku_id, *delta)], reason, reference, at);
@@ -228,8 +245,8 @@ async fn adjust_in(tx: &Tx, adjustment: &Adjustment, at: Micros, audit: &Audit) 
 }
 
 /// Inserts the rows that are missing and their ledger entries. The usual case, all or none missing, needs no read.
-async fn receive_in(tx: &Tx, chunk: &[Line], reason: &str, at: Micros) -> Result<u64, Error> {
-    let made = insert_stock(tx, chunk).await?;
+async fn receive_in(tx: &Tx, chunk: &[Line], alert_below: i64, reason: &str, at: Micros) -> Result<u64, Error> {
+    let made = insert_stock(tx, chunk, alert_below, at).await?;
     if made == 0 {
         return Ok(0);
     }
@@ -249,12 +266,13 @@ async fn receive_in(tx: &Tx, chunk: &[Line], reason: &str, at: Micros) -> Result
     Ok(made)
 }
 
-async fn insert_stock(tx: &Tx, lines: &[Line]) -> Result<u64, Error> {
-    let sql = rows_sql(RECEIVE, 9, lines.len(), RECEIVE_ONCE);
-    let mut values = Vec::with_capacity(lines.len() * 9);
+async fn insert_stock(tx: &Tx, lines: &[Line], alert_below: i64, at: Micros) -> Result<u64, Error> {
+    let sql = rows_sql(RECEIVE, 10, lines.len(), RECEIVE_ONCE);
+    let mut values = Vec::with_capacity(lines.len() * 10);
     for line in lines {
         let quantity = line.quantity;
-        values.extend(params![&line.sku_id, quantity, 0, quantity, 0, 0, 0, quantity > 0, 1]);
+        let low_since = if quantity < alert_below { at.max(1) } else { 0 };
+        values.extend(params![&line.sku_id, quantity, 0, quantity, 0, 0, 0, quantity > 0, 1, low_since]);
     }
     tx.execute_dyn(sql, values).await
 }
