@@ -1,12 +1,16 @@
 //! The use cases of orders.
 
 mod audited;
+mod backfill;
 mod moves;
 mod place;
 mod refund;
+mod returns;
+mod ship;
 
 use std::sync::Arc;
 
+pub use backfill::backfill_until_shutdown;
 use mallard_bus::Envelope;
 use mallard_db::{Db, Tx};
 use mallard_flow::Engine;
@@ -16,6 +20,8 @@ use mallard_runtime::{Audit, Context};
 use mallard_types::{Error, Micros, Result, page};
 pub use place::{PayWith, PlaceInput, Placed};
 pub use refund::{RefundInput, Refunded};
+pub use returns::ReturnsPage;
+pub use ship::ShipInput;
 
 use crate::config::Config;
 use crate::domain::{Event, EventKind, Order, Refusal, Status};
@@ -115,12 +121,9 @@ impl App {
     async fn page(&self, filter: store::Filter, limit: i32, cursor: &str, count: bool) -> Result<Page> {
         let limit = page::limit(limit)?;
         let before = if cursor.is_empty() { None } else { page::decode_cursor(cursor, 1)?.pop() };
-        let mut orders = store::list(&self.db, &filter, before.as_deref(), limit + 1).await?;
-        let more = orders.len() > limit;
-        orders.truncate(limit);
-        let next_cursor =
-            if more { orders.last().map(|o| page::encode_cursor(&[&o.id])).unwrap_or_default() } else { String::new() };
+        let orders = store::list(&self.db, &filter, before.as_deref(), limit + 1).await?;
         let count = if count { Some(store::count(&self.db, &filter).await?) } else { None };
+        let (orders, next_cursor) = cut(orders, limit, |order| &order.id);
         Ok(Page { orders, next_cursor, count })
     }
 
@@ -143,26 +146,41 @@ impl App {
         D: Fn(&Order) -> Result<EventKind> + Send + Sync + 'static,
         T: AsyncThen,
     {
+        Ok(self.consider(name, id, move |order| decide(order).map(Some), then).await?.0)
+    }
+
+    /// As [`App::decide`] for what may have been decided already: then nothing is written. Tells whether something was.
+    pub(crate) async fn consider<D, T>(
+        self: &Arc<Self>,
+        name: &'static str,
+        id: &str,
+        decide: D,
+        then: T,
+    ) -> Result<(Order, bool)>
+    where
+        D: Fn(&Order) -> Result<Option<EventKind>> + Send + Sync + 'static,
+        T: AsyncThen,
+    {
         let (app, id, by, at) = (self.clone(), id.to_owned(), actor(), self.context.now());
         let shared = Arc::new((app, id, by, self.context.audit(), decide, then));
         for _ in 1..MOVED_TRIES_MAX {
-            match Self::decide_once(&self.db, name, at, shared.clone()).await {
+            match Self::consider_once(&self.db, name, at, shared.clone()).await {
                 // Somebody else was faster; the decision is taken again on what they left.
                 Err(error) if error.code == place::ORDER_MOVED => {}
                 decided => return decided,
             }
         }
-        Self::decide_once(&self.db, name, at, shared).await
+        Self::consider_once(&self.db, name, at, shared).await
     }
 
-    async fn decide_once<D, T>(
+    async fn consider_once<D, T>(
         db: &Db,
         name: &'static str,
         at: Micros,
         shared: Arc<(Arc<App>, String, String, Audit, D, T)>,
-    ) -> Result<Order>
+    ) -> Result<(Order, bool)>
     where
-        D: Fn(&Order) -> Result<EventKind> + Send + Sync + 'static,
+        D: Fn(&Order) -> Result<Option<EventKind>> + Send + Sync + 'static,
         T: AsyncThen,
     {
         db.tx(name, move |tx: Tx| {
@@ -170,11 +188,12 @@ impl App {
             async move {
                 let (app, id, by, audit, decide, then) = &*shared;
                 let before = store::load(&tx, id).await?;
-                let kind = decide(&before)?;
+                let Some(kind) = decide(&before)? else { return Ok((before, false)) };
+                then.check(&tx, &before, &kind).await?;
                 let order = app.append(&tx, &before, kind.clone(), at, by).await?;
                 audit.append(&tx, name, id, || audited::change(&before, &order, &kind)).await?;
                 then.run(&tx, &order).await?;
-                Ok(order)
+                Ok((order, true))
             }
         })
         .await
@@ -187,6 +206,7 @@ impl App {
             let moved = Error::unavailable(place::ORDER_MOVED, "the order changed at the same moment; try again");
             return Err(moved.retry_after_ms(100));
         }
+        store::index(tx, order, &next).await?;
         self.publish(tx, &next, &event).await?;
         Ok(next)
     }
@@ -208,6 +228,11 @@ impl App {
 
 /// What a decision's transaction does besides saving it.
 pub(crate) trait AsyncThen: Send + Sync + 'static {
+    /// Runs inside the transaction before the save, and may refuse it for what the order itself does not know.
+    fn check(&self, _: &Tx, _: &Order, _: &EventKind) -> impl Future<Output = Result<()>> + Send {
+        std::future::ready(Ok(()))
+    }
+
     /// Runs inside the transaction, after the save.
     fn run(&self, tx: &Tx, order: &Order) -> impl Future<Output = Result<()>> + Send;
 }
@@ -247,9 +272,21 @@ pub(crate) fn actor() -> String {
         "system".into()
     } else if caller.surface == mallard_rpc::Surface::Admin {
         "operator".into()
+    } else if caller.surface == mallard_rpc::Surface::Seller {
+        "seller".into()
     } else {
         caller.user_id
     }
+}
+
+/// Cuts a page to its size, and makes the cursor of the next one when there is more.
+pub(crate) fn cut<T>(mut rows: Vec<T>, limit: usize, id: impl Fn(&T) -> &str) -> (Vec<T>, String) {
+    if rows.len() <= limit {
+        return (rows, String::new());
+    }
+    rows.truncate(limit);
+    let next_cursor = rows.last().map(|row| page::encode_cursor(&[id(row)])).unwrap_or_default();
+    (rows, next_cursor)
 }
 
 pub(crate) fn refused(refusal: Refusal) -> Error {

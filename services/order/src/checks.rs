@@ -27,11 +27,13 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 const OVERDUE_MICROS: i64 = 60_000_000;
 
 /// Names and what they say, in order of report.
-const NAMES: [&str; 6] = [
+const NAMES: [&str; 8] = [
     "order.totals_add_up",
     "order.stream_folds_to_row",
     "order.stock_follows_status",
     "order.captured_equals_total",
+    "order.sellers_see_their_orders",
+    "order.returns_add_up",
     "order.no_overdue_unpaid",
     "order.flows_not_stuck",
 ];
@@ -149,6 +151,10 @@ async fn faults_of(app: &Arc<App>, orders: &[Order], moneys: &HashMap<String, Mo
     let mut faults = Faults::new();
     let mut fault = |name: &'static str, text: String| faults.entry(name).or_default().push(text);
     let reservations = reservations(app, orders).await?;
+    // What has not been listed yet cannot be missed. Read first: it only ever moves forward.
+    let listed_until = store::backfilled_until(&app.db).await?;
+    let mut sellers = store::indexed_sellers(&app.db, orders).await?;
+    let mut returns = store::indexed_returns(&app.db, orders).await?;
     let now = app.context.clock().now();
     for order in orders {
         if !order.totals_add_up() {
@@ -169,6 +175,15 @@ async fn faults_of(app: &Arc<App>, orders: &[Order], moneys: &HashMap<String, Mo
         let money = moneys.get(&order.id).copied().unwrap_or_default();
         if let Some(text) = money_fault(order, money) {
             fault("order.captured_equals_total", format!("{} {text}", order.id));
+        }
+        let listed = sellers.remove(&order.id).unwrap_or_default();
+        if listed_until.as_ref().is_none_or(|until| order.id <= *until)
+            && let Some(text) = sellers_fault(order, &listed)
+        {
+            fault("order.sellers_see_their_orders", format!("{} {text}", order.id));
+        }
+        if let Some(text) = returns_fault(order, &returns.remove(&order.id).unwrap_or_default()) {
+            fault("order.returns_add_up", format!("{} {text}", order.id));
         }
         if order.status == Status::PendingPayment && order.expires_at + OVERDUE_MICROS < now {
             fault("order.no_overdue_unpaid", format!("{} should have been cancelled", order.id));
@@ -208,6 +223,22 @@ fn money_fault(order: &Order, money: Moneys) -> Option<String> {
             money.refunded
         )
     })
+}
+
+fn sellers_fault(order: &Order, listed: &[(String, bool)]) -> Option<String> {
+    let expected: Vec<_> =
+        order.sellers().into_iter().map(|(seller_id, to_ship)| (seller_id.to_owned(), to_ship)).collect();
+    (listed != expected).then(|| format!("is listed for {listed:?} and should be for {expected:?} (seller, to ship)"))
+}
+
+fn returns_fault(order: &Order, listed: &[(String, String)]) -> Option<String> {
+    if !order.returns_fit() {
+        return Some("has more units in returns than were bought".into());
+    }
+    let mut expected: Vec<_> =
+        order.returns.iter().map(|asked| (asked.id.clone(), asked.status.as_str().to_owned())).collect();
+    expected.sort();
+    (listed != expected).then(|| format!("has the returns {expected:?} but listed are {listed:?}"))
 }
 
 async fn reservations(app: &Arc<App>, orders: &[Order]) -> Result<HashMap<String, ReservationState>> {

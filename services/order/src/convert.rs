@@ -1,12 +1,19 @@
 //! Order and events as messages, and back: for the wire and for the rows.
 
+mod returns;
+mod seller;
+mod status;
+
 use mallard_proto::Timestamp;
 use mallard_proto::common::v1 as common;
 use mallard_proto::order::v1 as pb;
-use mallard_proto::payment::v1::PaymentStatus as PbPaymentStatus;
 use mallard_types::{Currency, Error, Money, Result};
+pub use returns::return_to_proto;
+use returns::{return_from_row, return_to_row};
+pub use seller::order_to_seller;
+use status::{payment_status_from_proto, payment_status_to_proto, status_from_proto, status_to_proto};
 
-use crate::domain::{Address, Event, EventKind, Line, Order, PaymentStatus, Status, Units};
+use crate::domain::{Address, Event, EventKind, Line, Order, Status, Units};
 
 /// Makes the message of an order.
 pub fn order_to_proto(order: &Order) -> pb::Order {
@@ -35,6 +42,7 @@ pub fn order_to_proto(order: &Order) -> pb::Order {
         customer: order.customer.clone(),
         refunding: Some(order.refunding.into()),
         before_refund: String::new(),
+        returns: Vec::new(),
     }
 }
 
@@ -43,6 +51,7 @@ pub fn order_to_row(order: &Order) -> pb::Order {
     pb::Order {
         expires_at: Some(Timestamp::from_micros(order.expires_at)),
         before_refund: order.before_refund.map(|status| status.as_str().to_owned()).unwrap_or_default(),
+        returns: order.returns.iter().map(return_to_row).collect(),
         ..order_to_proto(order)
     }
 }
@@ -53,10 +62,18 @@ pub fn order_to_row(order: &Order) -> pb::Order {
 /// `corrupt_order` when a required part is missing: the row was not written by this service.
 pub fn order_from_proto(order: pb::Order) -> Result<Order> {
     let total = money(order.total.clone())?;
+    let (status, payment_status) =
+        (status_from_proto(order.status()), payment_status_from_proto(order.payment_status()));
+    let before_refund = Status::parse(&order.before_refund);
+    let mut lines: Vec<Line> = order.lines.into_iter().map(line_from_proto).collect::<Result<_>>()?;
+    // Rows of before there were parcels do not say what was sent. Then everything was, at once.
+    if was_sent(before_refund.unwrap_or(status)) && lines.iter().all(|line| line.shipped == 0) {
+        lines.iter_mut().for_each(|line| line.shipped = line.quantity);
+    }
     Ok(Order {
-        status: status_from_proto(order.status()),
-        payment_status: payment_status_from_proto(order.payment_status()),
-        lines: order.lines.into_iter().map(line_from_proto).collect::<Result<_>>()?,
+        status,
+        payment_status,
+        lines,
         subtotal: money(order.subtotal)?,
         discount: money(order.discount)?,
         shipping: money(order.shipping)?,
@@ -68,7 +85,8 @@ pub fn order_from_proto(order: pb::Order) -> Result<Order> {
             Some(refunding) => money(Some(refunding))?,
             None => Money::zero(total.currency),
         },
-        before_refund: Status::parse(&order.before_refund),
+        before_refund,
+        returns: order.returns.into_iter().map(return_from_row).collect::<Result<_>>()?,
         address: order.address.map(address_from_proto),
         note: order.note,
         expires_at: order.expires_at.map_or(0, |t| t.micros()),
@@ -103,17 +121,19 @@ pub fn event_to_proto(id: &str, event: &Event) -> pb::OrderEvent {
         EventKind::AddressChanged { address } => {
             pb::OrderEventData { address: Some(address_to_proto(address)), ..Default::default() }
         }
-        EventKind::Shipped { carrier, tracking_number } => pb::OrderEventData {
+        EventKind::Shipped { carrier, tracking_number, units } => pb::OrderEventData {
             carrier: carrier.clone(),
             tracking_number: tracking_number.clone(),
+            lines: units.iter().map(units_to_proto).collect(),
             ..Default::default()
         },
         EventKind::Delivered => pb::OrderEventData::default(),
-        EventKind::RefundRequested { refund_id, amount, reason, units } => pb::OrderEventData {
+        EventKind::RefundRequested { refund_id, amount, reason, units, return_id } => pb::OrderEventData {
             refund_id: refund_id.clone(),
             amount: Some((*amount).into()),
             reason: reason.clone(),
             lines: units.iter().map(units_to_proto).collect(),
+            return_id: return_id.clone(),
             ..Default::default()
         },
         EventKind::RefundRefused { refund_id, amount, reason, units } => pb::OrderEventData {
@@ -125,6 +145,17 @@ pub fn event_to_proto(id: &str, event: &Event) -> pb::OrderEvent {
         },
         EventKind::Refunded { refund_id, amount } => {
             pb::OrderEventData { refund_id: refund_id.clone(), amount: Some((*amount).into()), ..Default::default() }
+        }
+        EventKind::ReturnRequested(asked) => pb::OrderEventData {
+            return_id: asked.id.clone(),
+            amount: Some(asked.amount.into()),
+            reason: asked.reason.clone(),
+            lines: asked.units().iter().map(units_to_proto).collect(),
+            asked: Some(return_to_row(asked)),
+            ..Default::default()
+        },
+        EventKind::ReturnRefused { return_id, answer } => {
+            pb::OrderEventData { return_id: return_id.clone(), reason: answer.clone(), ..Default::default() }
         }
     };
     pb::OrderEvent {
@@ -151,21 +182,31 @@ pub fn event_from_row(version: i64, kind: &str, at: i64, by: String, data: pb::O
         "address_changed" => {
             EventKind::AddressChanged { address: data.address.map(address_from_proto).unwrap_or_default() }
         }
-        "shipped" => EventKind::Shipped { carrier: data.carrier, tracking_number: data.tracking_number },
+        "shipped" => EventKind::Shipped {
+            carrier: data.carrier,
+            tracking_number: data.tracking_number,
+            units: data.lines.into_iter().map(units_from_proto).collect(),
+        },
         "delivered" => EventKind::Delivered,
         "refund_requested" => EventKind::RefundRequested {
             refund_id: data.refund_id,
             amount: money(data.amount)?,
             reason: data.reason,
-            units: data.lines.into_iter().map(|line| Units { sku_id: line.sku_id, quantity: line.quantity }).collect(),
+            units: data.lines.into_iter().map(units_from_proto).collect(),
+            return_id: data.return_id,
         },
         "refund_refused" => EventKind::RefundRefused {
             refund_id: data.refund_id,
             amount: money(data.amount)?,
             reason: data.reason,
-            units: data.lines.into_iter().map(|line| Units { sku_id: line.sku_id, quantity: line.quantity }).collect(),
+            units: data.lines.into_iter().map(units_from_proto).collect(),
         },
         "refunded" => EventKind::Refunded { refund_id: data.refund_id, amount: money(data.amount)? },
+        "return_requested" => {
+            let asked = data.asked.ok_or_else(|| corrupt("return_requested event without return"))?;
+            EventKind::ReturnRequested(Box::new(return_from_row(asked)?))
+        }
+        "return_refused" => EventKind::ReturnRefused { return_id: data.return_id, answer: data.reason },
         _ => return Err(corrupt("unknown kind of event")),
     };
     Ok(Event { version, at, by, kind })
@@ -203,6 +244,15 @@ fn units_to_proto(units: &Units) -> pb::LineInput {
     pb::LineInput { sku_id: units.sku_id.clone(), quantity: units.quantity, agreed_unit_price_nanos: None }
 }
 
+/// Reads units of a SKU.
+pub fn units_from_proto(line: pb::LineInput) -> Units {
+    Units { sku_id: line.sku_id, quantity: line.quantity }
+}
+
+fn was_sent(status: Status) -> bool {
+    matches!(status, Status::Shipped | Status::Delivered | Status::Completed)
+}
+
 fn line_to_proto(line: &Line) -> pb::OrderLine {
     pb::OrderLine {
         id: line.id.clone(),
@@ -219,7 +269,7 @@ fn line_to_proto(line: &Line) -> pb::OrderLine {
         code: line.code.clone(),
         rounding_nanos: line.rounding_nanos,
         returned: line.returned,
-        shipped: 0,
+        shipped: line.shipped,
     }
 }
 
@@ -239,6 +289,7 @@ fn line_from_proto(line: pb::OrderLine) -> Result<Line> {
         code: line.code,
         rounding_nanos: line.rounding_nanos,
         returned: line.returned,
+        shipped: line.shipped,
     })
 }
 
@@ -253,56 +304,4 @@ pub fn money(money: Option<common::Money>) -> Result<Money> {
 
 fn corrupt(what: &'static str) -> Error {
     Error::internal("corrupt_order", what)
-}
-
-fn status_to_proto(status: Status) -> pb::OrderStatus {
-    match status {
-        Status::PendingPayment => pb::OrderStatus::PendingPayment,
-        Status::Paid => pb::OrderStatus::Paid,
-        Status::PartiallyShipped => pb::OrderStatus::PartiallyShipped,
-        Status::Shipped => pb::OrderStatus::Shipped,
-        Status::Delivered => pb::OrderStatus::Delivered,
-        Status::Completed => pb::OrderStatus::Completed,
-        Status::Cancelled => pb::OrderStatus::Cancelled,
-        Status::Refunding => pb::OrderStatus::Refunding,
-        Status::Refunded => pb::OrderStatus::Refunded,
-    }
-}
-
-fn status_from_proto(status: pb::OrderStatus) -> Status {
-    match status {
-        pb::OrderStatus::PendingPayment => Status::PendingPayment,
-        pb::OrderStatus::Paid => Status::Paid,
-        pb::OrderStatus::PartiallyShipped => Status::PartiallyShipped,
-        pb::OrderStatus::Shipped => Status::Shipped,
-        pb::OrderStatus::Delivered => Status::Delivered,
-        pb::OrderStatus::Completed => Status::Completed,
-        pb::OrderStatus::Cancelled => Status::Cancelled,
-        pb::OrderStatus::Refunding => Status::Refunding,
-        pb::OrderStatus::Refunded => Status::Refunded,
-    }
-}
-
-fn payment_status_to_proto(status: PaymentStatus) -> PbPaymentStatus {
-    match status {
-        PaymentStatus::Pending => PbPaymentStatus::Pending,
-        PaymentStatus::Authorised => PbPaymentStatus::Authorised,
-        PaymentStatus::Captured => PbPaymentStatus::Captured,
-        PaymentStatus::Cancelled => PbPaymentStatus::Cancelled,
-        PaymentStatus::Failed => PbPaymentStatus::Failed,
-        PaymentStatus::PartiallyRefunded => PbPaymentStatus::PartiallyRefunded,
-        PaymentStatus::Refunded => PbPaymentStatus::Refunded,
-    }
-}
-
-fn payment_status_from_proto(status: PbPaymentStatus) -> PaymentStatus {
-    match status {
-        PbPaymentStatus::Pending => PaymentStatus::Pending,
-        PbPaymentStatus::Authorised => PaymentStatus::Authorised,
-        PbPaymentStatus::Captured => PaymentStatus::Captured,
-        PbPaymentStatus::Cancelled => PaymentStatus::Cancelled,
-        PbPaymentStatus::Failed => PaymentStatus::Failed,
-        PbPaymentStatus::PartiallyRefunded => PaymentStatus::PartiallyRefunded,
-        PbPaymentStatus::Refunded => PaymentStatus::Refunded,
-    }
 }

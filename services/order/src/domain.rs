@@ -1,12 +1,17 @@
 //! What an order is and which moves it allows. Pure: values in, events or refusals out.
 
 mod event;
+mod fold;
+mod refunds;
+mod returns;
+mod shipping;
 mod status;
 
 use std::collections::BTreeMap;
 
 pub use event::{Event, EventKind};
 use mallard_types::{Micros, Money};
+pub use returns::{RETURNS_MAX, Return, ReturnLine, ReturnStatus};
 pub use status::{PaymentStatus, Status};
 
 /// Why an order does not allow a move.
@@ -32,6 +37,31 @@ pub enum Refusal {
         sku_id: String,
         /// Units that can still come back.
         returnable: i64,
+    },
+    /// Nothing of what was asked for is left to ship.
+    NothingToShip {
+        /// Present status.
+        from: Status,
+    },
+    /// More units would be shipped than are left to ship.
+    ShipsTooMany {
+        /// Present status.
+        from: Status,
+        /// The SKU in question.
+        sku_id: String,
+        /// Units that can still be shipped.
+        left: i64,
+    },
+    /// The order has had as many returns as one may have.
+    TooManyReturns,
+    /// No such return.
+    ReturnUnknown,
+    /// The return has been decided about otherwise.
+    ReturnDecided {
+        /// Where it stands.
+        status: ReturnStatus,
+        /// What was tried, as a verb.
+        verb: &'static str,
     },
 }
 
@@ -67,6 +97,8 @@ pub struct Line {
     pub rounding_nanos: i64,
     /// Units given back with refunds.
     pub returned: i64,
+    /// Units that were sent, also those that came back later.
+    pub shipped: i64,
 }
 
 /// Units of a SKU.
@@ -99,6 +131,8 @@ pub struct Order {
     pub cancel_reason: String,
     /// Status to go back to when a refund of everything is refused.
     pub before_refund: Option<Status>,
+    /// Every return ever asked for, oldest first.
+    pub returns: Vec<Return>,
     /// Paper the order comes from (import).
     pub reference: String,
     /// Customer's number on that paper.
@@ -158,15 +192,6 @@ impl Order {
         Ok(EventKind::AddressChanged { address })
     }
 
-    /// Ships everything.
-    ///
-    /// # Errors
-    /// The order is not paid, or already shipped.
-    pub fn ship(&self, carrier: &str, tracking_number: &str) -> Result<EventKind, Refusal> {
-        self.only_from(&[Status::Paid, Status::PartiallyShipped], "ship")?;
-        Ok(EventKind::Shipped { carrier: carrier.into(), tracking_number: tracking_number.into() })
-    }
-
     /// Records the delivery.
     ///
     /// # Errors
@@ -174,68 +199,6 @@ impl Order {
     pub fn deliver(&self) -> Result<EventKind, Refusal> {
         self.only_from(&[Status::Shipped], "deliver")?;
         Ok(EventKind::Delivered)
-    }
-
-    /// Asks for money back, everything that is left when no amount is given, and takes units back: those named, or with the
-    /// rest of the money every unit still out.
-    ///
-    /// # Errors
-    /// The order is not paid, the amount is not positive or more than is left, or more units come back than are out.
-    pub fn request_refund(
-        &self,
-        refund_id: &str,
-        amount: Option<Money>,
-        units: Option<&[Units]>,
-        reason: &str,
-    ) -> Result<EventKind, Refusal> {
-        self.only_from(&PAID_STATUSES, "refund")?;
-        let refundable = self.refundable();
-        let amount = amount.unwrap_or(refundable);
-        if amount.currency != refundable.currency || amount.amount < 0 {
-            return Err(Refusal::BadAmount);
-        }
-        if amount.amount > refundable.amount {
-            return Err(Refusal::RefundExceedsPaid { refundable });
-        }
-        if amount.amount == 0 && self.total.amount != 0 {
-            return Err(if refundable.amount == 0 {
-                Refusal::RefundExceedsPaid { refundable }
-            } else {
-                Refusal::BadAmount
-            });
-        }
-        let units = if let Some(units) = units {
-            for wanted in units {
-                let returnable = self.returnable(&wanted.sku_id);
-                let asked: i128 =
-                    units.iter().filter(|u| u.sku_id == wanted.sku_id).map(|u| i128::from(u.quantity)).sum();
-                if wanted.quantity < 1 || asked > i128::from(returnable) {
-                    return Err(Refusal::ReturnExceedsSold { sku_id: wanted.sku_id.clone(), returnable });
-                }
-            }
-            units.to_vec()
-        } else if amount == refundable {
-            self.units_out()
-        } else {
-            Vec::new()
-        };
-        Ok(EventKind::RefundRequested { refund_id: refund_id.into(), amount, reason: reason.into(), units })
-    }
-
-    /// Records money that went back.
-    ///
-    /// # Errors
-    /// The order was never paid.
-    pub fn refund(&self, refund_id: &str, amount: Money) -> Result<EventKind, Refusal> {
-        if !self.is_paid() {
-            return Err(self.illegal("refund"));
-        }
-        // What others have asked for does not count here: this money has gone back already.
-        let left = Money::new(self.total.amount - self.refunded.amount, self.total.currency);
-        if left.amount < amount.amount || amount.currency != self.total.currency {
-            return Err(Refusal::RefundExceedsPaid { refundable: left });
-        }
-        Ok(EventKind::Refunded { refund_id: refund_id.into(), amount })
     }
 
     /// Units of a SKU that were sold and have not come back.
@@ -268,124 +231,9 @@ impl Order {
         units
     }
 
-    /// Takes a promise of money back that the payment refused for good; its units count as out again.
-    ///
-    /// # Errors
-    /// The order was never paid.
-    pub fn refuse_refund(
-        &self,
-        refund_id: &str,
-        amount: Money,
-        units: &[Units],
-        reason: &str,
-    ) -> Result<EventKind, Refusal> {
-        if !self.is_paid() {
-            return Err(self.illegal("refund"));
-        }
-        Ok(EventKind::RefundRefused {
-            refund_id: refund_id.into(),
-            amount,
-            reason: reason.into(),
-            units: units.to_vec(),
-        })
-    }
-
-    /// What can still be asked back.
-    pub fn refundable(&self) -> Money {
-        Money::new((self.total.amount - self.refunded.amount - self.refunding.amount).max(0), self.total.currency)
-    }
-
     /// Tells whether the order was paid at some time.
     pub fn is_paid(&self) -> bool {
         !matches!(self.status, Status::PendingPayment | Status::Cancelled)
-    }
-
-    /// Applies what happened. Events come from this aggregate's own decisions, so every one applies.
-    pub fn apply(&mut self, event: &Event) {
-        self.version = event.version;
-        self.updated_at = event.at;
-        match &event.kind {
-            EventKind::Placed(order) => *self = (**order).clone(),
-            EventKind::Paid { payment_id, .. } => {
-                self.status = Status::Paid;
-                self.payment_status = PaymentStatus::Captured;
-                self.payment_id = payment_id.clone();
-            }
-            EventKind::PaymentFailed { payment_id, .. } => {
-                self.payment_status = PaymentStatus::Failed;
-                self.payment_id = payment_id.clone();
-            }
-            EventKind::Cancelled { reason } => {
-                self.status = Status::Cancelled;
-                self.payment_status = PaymentStatus::Cancelled;
-                self.cancel_reason = reason.clone();
-            }
-            EventKind::AddressChanged { address } => self.address = Some(address.clone()),
-            EventKind::Shipped { .. } => self.status = Status::Shipped,
-            EventKind::Delivered => self.status = Status::Delivered,
-            EventKind::RefundRequested { amount, units, .. } => {
-                if amount.amount == self.refundable().amount {
-                    self.before_refund = Some(self.status);
-                    self.status = Status::Refunding;
-                }
-                self.refunding.amount += amount.amount;
-                for Units { sku_id, quantity } in units {
-                    let mut rest = *quantity;
-                    for line in self.lines.iter_mut().filter(|line| line.sku_id == *sku_id) {
-                        let back = rest.min(line.quantity - line.returned);
-                        line.returned += back;
-                        rest -= back;
-                    }
-                }
-            }
-            EventKind::RefundRefused { amount, units, .. } => {
-                self.refunding.amount = (self.refunding.amount - amount.amount).max(0);
-                if let (Status::Refunding, Some(before)) = (self.status, self.before_refund.take()) {
-                    self.status = before;
-                }
-                for Units { sku_id, quantity } in units {
-                    let mut rest = *quantity;
-                    for line in self.lines.iter_mut().filter(|line| line.sku_id == *sku_id) {
-                        let out = rest.min(line.returned);
-                        line.returned -= out;
-                        rest -= out;
-                    }
-                }
-            }
-            EventKind::Refunded { amount, .. } => {
-                self.refunding.amount = (self.refunding.amount - amount.amount).max(0);
-                self.refunded.amount += amount.amount;
-                if self.refunded.amount == self.total.amount {
-                    self.status = Status::Refunded;
-                    self.payment_status = PaymentStatus::Refunded;
-                } else {
-                    self.payment_status = PaymentStatus::PartiallyRefunded;
-                }
-            }
-        }
-    }
-
-    /// Makes the next event of the stream from a decision, and the order after it.
-    pub fn then(&self, kind: EventKind, at: Micros, by: &str) -> (Order, Event) {
-        // Time never runs backwards in a stream, whatever the clocks of two instances say.
-        let event = Event { version: self.version + 1, at: at.max(self.updated_at), by: by.into(), kind };
-        let mut next = self.clone();
-        next.apply(&event);
-        (next, event)
-    }
-
-    /// Rebuilds an order from its stream; `None` when the stream does not begin with `Placed` or has a gap.
-    pub fn fold(events: &[Event]) -> Option<Order> {
-        let (first, rest) = events.split_first()?;
-        let EventKind::Placed(placed) = &first.kind else { return None };
-        let mut order = (**placed).clone();
-        for event in rest {
-            if event.version != order.version + 1 {
-                return None;
-            }
-            order.apply(event);
-        }
-        Some(order)
     }
 
     /// Tells whether the sums add up: total = Σ (price x quantity - discount) + shipping + tax, with rounding per line.

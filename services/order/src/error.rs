@@ -3,11 +3,28 @@
 use mallard_types::{Error, Money};
 use serde_json::json;
 
-use crate::domain::Refusal;
+use crate::domain::{RETURNS_MAX, Refusal};
 
 /// No such order, or somebody else's.
 pub fn not_found() -> Error {
     Error::not_found("order_not_found", "there is no such order")
+}
+
+/// No such return.
+pub fn return_not_found() -> Error {
+    Error::not_found("return_not_found", "there is no such return")
+}
+
+/// The caller sells nothing.
+pub fn seller_required() -> Error {
+    Error::forbidden("seller_required", "only sellers have orders to ship")
+}
+
+/// A parcel with this number and content is in the order's stream already.
+pub fn parcel_known(status: &str, tracking_number: &str) -> Error {
+    Error::conflict("illegal_transition", "this parcel was recorded before; nothing was shipped again")
+        .param("tracking_number")
+        .details(json!({ "status": status, "tracking_number": tracking_number }))
 }
 
 /// The cart holds nothing and no lines were sent.
@@ -67,6 +84,24 @@ impl From<Refusal> for Error {
             Refusal::IllegalTransition { from, verb } => {
                 Error::conflict("illegal_transition", format!("you cannot {verb} an order that is {}", from.as_str()))
                     .details(json!({ "status": from.as_str() }))
+            }
+            Refusal::NothingToShip { from } => {
+                Error::conflict("illegal_transition", "nothing of this order is left to ship")
+                    .details(json!({ "status": from.as_str() }))
+            }
+            Refusal::ShipsTooMany { from, sku_id, left } => {
+                Error::conflict("illegal_transition", format!("at most {left} of {sku_id} can still be shipped"))
+                    .param("lines")
+                    .details(json!({ "status": from.as_str(), "sku_id": sku_id, "left": left }))
+            }
+            Refusal::TooManyReturns => Error::refused(
+                "too_many_returns",
+                format!("an order has at most {RETURNS_MAX} returns; ask the shop about the rest"),
+            ),
+            Refusal::ReturnUnknown => return_not_found(),
+            Refusal::ReturnDecided { status, verb } => {
+                Error::conflict("illegal_transition", format!("you cannot {verb} a return that is {}", status.as_str()))
+                    .details(json!({ "status": status.as_str() }))
             }
             Refusal::RefundExceedsPaid { refundable } => Error::refused(
                 "refund_exceeds_captured",

@@ -18,7 +18,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use mallard_bus::Subscription;
 use mallard_proto::order::v1::order_service_server::OrderServiceServer;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 
 pub use config::Config;
 
@@ -42,6 +42,8 @@ async fn start(context: Context) -> anyhow::Result<Parts> {
         OrderServiceServer::new(rpc::Rpc::new(app.clone())).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX),
     ));
     parts.flows = true;
+    let listing = app.clone();
+    parts.tasks.push(Task::restarting("backfill", move || app::backfill_until_shutdown(listing.clone())));
     parts.subscriptions =
         vec![Subscription::new(&["payment.refunded.v1"], Arc::new(events::PaymentRefundedHandler::new(app)))];
     Ok(parts)

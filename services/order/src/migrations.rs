@@ -3,10 +3,12 @@
 use mallard_db::Migration;
 
 /// Migrations, oldest first.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 100,
-    name: "orders",
-    sql: "
+pub const MIGRATIONS: &[Migration] = &[
+    Migration { version: 100, name: "orders", sql: ORDERS },
+    Migration { version: 101, name: "sellers' orders and returns", sql: SELLERS_AND_RETURNS },
+];
+
+const ORDERS: &str = "
 CREATE TABLE orders (
     id TEXT NOT NULL PRIMARY KEY,
     user_id TEXT NOT NULL,
@@ -37,5 +39,31 @@ CREATE TABLE order_events (
     PRIMARY KEY (order_id, version)
 );
 CREATE UNIQUE INDEX order_events_subject ON order_events (order_id, kind, subject);
-",
-}];
+";
+
+/// The sellers of an order stand in its state, which SQL cannot read: the program lists the paid orders of before, page by
+/// page, and removes the row of `backfills` when it is through (`app/backfill.rs`).
+const SELLERS_AND_RETURNS: &str = "
+CREATE TABLE seller_orders (                   -- paid orders by seller: what the orders say, for lists
+    order_id TEXT NOT NULL,
+    seller_id TEXT NOT NULL,
+    to_ship INTEGER NOT NULL,                  -- 1: units of the seller are still to be sent
+    PRIMARY KEY (order_id, seller_id)
+);
+CREATE INDEX seller_orders_by_seller ON seller_orders (seller_id, order_id);
+CREATE INDEX seller_orders_to_ship ON seller_orders (seller_id, to_ship, order_id);
+
+CREATE TABLE returns (                         -- returns by status: what the orders say, for lists
+    id TEXT NOT NULL PRIMARY KEY,
+    order_id TEXT NOT NULL,
+    status TEXT NOT NULL
+);
+CREATE INDEX returns_by_order ON returns (order_id);
+CREATE INDEX returns_by_status ON returns (status, id);
+
+CREATE TABLE backfills (                       -- work on the rows of before that is not through
+    name TEXT NOT NULL PRIMARY KEY,
+    after_id TEXT NOT NULL                     -- orders up to this id are done
+);
+INSERT INTO backfills (name, after_id) VALUES ('seller_orders', '');
+";

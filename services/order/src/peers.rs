@@ -316,6 +316,7 @@ pub fn lines_of(quote: &promo::Quote, mut line_id: impl FnMut() -> String) -> Re
                 code: line.code.clone(),
                 rounding_nanos: line.rounding_nanos,
                 returned: 0,
+                shipped: 0,
             })
         })
         .collect()

@@ -9,9 +9,9 @@ use mallard_proto::payment::v1::{PaymentInput, Refund as RefundMessage, RefundSt
 use mallard_types::{Error, Result};
 use tonic::{Request, Response, Status};
 
-use crate::app::{App, Page, PayWith, PlaceInput, Placed, RefundInput, Refunded};
+use crate::app::{App, Page, PayWith, PlaceInput, Placed, RefundInput, Refunded, ReturnsPage, ShipInput};
 use crate::convert;
-use crate::domain::Units;
+use crate::domain::{Order, Return};
 use crate::peers::{Basket, WantedLine, timestamp};
 
 /// Room for the largest real order and its answer.
@@ -59,38 +59,6 @@ fn unknown_method(method: &str) -> Error {
 
 #[tonic::async_trait]
 impl OrderService for Rpc {
-    async fn seller_list_orders(&self, _: Request<SellerListOrdersRequest>) -> Result<Response<ListOrdersResponse>, Status> {
-        Err(Status::unimplemented("seller_list_orders"))
-    }
-
-    async fn seller_get_order(&self, _: Request<GetOrderRequest>) -> Result<Response<AdminOrderResponse>, Status> {
-        Err(Status::unimplemented("seller_get_order"))
-    }
-
-    async fn seller_ship_order(&self, _: Request<AdminShipOrderRequest>) -> Result<Response<AdminOrderResponse>, Status> {
-        Err(Status::unimplemented("seller_ship_order"))
-    }
-
-    async fn create_return(&self, _: Request<CreateReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
-        Err(Status::unimplemented("create_return"))
-    }
-
-    async fn list_order_returns(&self, _: Request<ListOrderReturnsRequest>) -> Result<Response<ListReturnsResponse>, Status> {
-        Err(Status::unimplemented("list_order_returns"))
-    }
-
-    async fn admin_list_returns(&self, _: Request<AdminListReturnsRequest>) -> Result<Response<ListReturnsResponse>, Status> {
-        Err(Status::unimplemented("admin_list_returns"))
-    }
-
-    async fn admin_approve_return(&self, _: Request<AdminApproveReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
-        Err(Status::unimplemented("admin_approve_return"))
-    }
-
-    async fn admin_refuse_return(&self, _: Request<AdminRefuseReturnRequest>) -> Result<Response<ReturnResponse>, Status> {
-        Err(Status::unimplemented("admin_refuse_return"))
-    }
-
     async fn quote(&self, request: Request<QuoteRequest>) -> Answer<QuoteResponse> {
         let request = request.into_inner();
         let basket = Basket {
@@ -203,8 +171,7 @@ impl OrderService for Rpc {
     }
 
     async fn admin_ship_order(&self, request: Request<AdminShipOrderRequest>) -> Answer<AdminOrderResponse> {
-        let r = request.into_inner();
-        answer_order(self.app.ship(&r.id, &r.carrier, &r.tracking_number, r.if_version).await)
+        answer_order(self.app.ship(parcel(request.into_inner())).await)
     }
 
     async fn admin_deliver_order(&self, request: Request<AdminDeliverOrderRequest>) -> Answer<AdminOrderResponse> {
@@ -222,7 +189,7 @@ impl OrderService for Rpc {
                     amount,
                     reason: r.reason,
                     idempotency_key: r.idempotency_key,
-                    units: r.lines.into_iter().map(|l| Units { sku_id: l.sku_id, quantity: l.quantity }).collect(),
+                    units: r.lines.into_iter().map(convert::units_from_proto).collect(),
                     reference: r.reference,
                     customer: r.customer,
                     country: r.country,
@@ -236,6 +203,53 @@ impl OrderService for Rpc {
             order: Some(convert::order_to_proto(&refunded.order)),
             refund: Some(refund_message(refunded)),
         }))
+    }
+
+    async fn seller_list_orders(&self, request: Request<SellerListOrdersRequest>) -> Answer<ListOrdersResponse> {
+        let r = request.into_inner();
+        let list = async {
+            let (page, seller_id) = self.app.seller_list(r.to_ship, r.limit, &r.cursor).await?;
+            let orders = page.orders.iter().map(|order| convert::order_to_seller(order, &seller_id));
+            Ok(ListOrdersResponse {
+                orders: orders.collect::<Result<_>>()?,
+                next_cursor: page.next_cursor,
+                count: None,
+            })
+        };
+        Ok(Response::new(list.await.map_err(mallard_rpc::status)?))
+    }
+
+    async fn seller_get_order(&self, request: Request<GetOrderRequest>) -> Answer<AdminOrderResponse> {
+        answer_seller(self.app.seller_get(&request.into_inner().id).await)
+    }
+
+    async fn seller_ship_order(&self, request: Request<AdminShipOrderRequest>) -> Answer<AdminOrderResponse> {
+        answer_seller(self.app.seller_ship(parcel(request.into_inner())).await)
+    }
+
+    async fn create_return(&self, request: Request<CreateReturnRequest>) -> Answer<ReturnResponse> {
+        let r = request.into_inner();
+        let units = r.lines.into_iter().map(convert::units_from_proto).collect();
+        answer_return(self.app.request_return(&r.id, units, &r.reason, &r.idempotency_key).await)
+    }
+
+    async fn list_order_returns(&self, request: Request<ListOrderReturnsRequest>) -> Answer<ListReturnsResponse> {
+        answer_returns(self.app.order_returns(&request.into_inner().id).await)
+    }
+
+    async fn admin_list_returns(&self, request: Request<AdminListReturnsRequest>) -> Answer<ListReturnsResponse> {
+        let r = request.into_inner();
+        answer_returns(self.app.admin_returns(&r.status, r.limit, &r.cursor).await)
+    }
+
+    async fn admin_approve_return(&self, request: Request<AdminApproveReturnRequest>) -> Answer<ReturnResponse> {
+        let r = request.into_inner();
+        answer_return(self.app.approve_return(&r.id, &r.idempotency_key).await)
+    }
+
+    async fn admin_refuse_return(&self, request: Request<AdminRefuseReturnRequest>) -> Answer<ReturnResponse> {
+        let r = request.into_inner();
+        answer_return(self.app.refuse_return(&r.id, &r.answer).await)
     }
 
     async fn scan_orders(&self, request: Request<ScanOrdersRequest>) -> Answer<ScanOrdersResponse> {
@@ -261,9 +275,37 @@ fn wanted(lines: Vec<LineInput>) -> Vec<WantedLine> {
         .collect()
 }
 
-fn answer_order(order: Result<crate::domain::Order>) -> Answer<AdminOrderResponse> {
+fn answer_order(order: Result<Order>) -> Answer<AdminOrderResponse> {
     let order = order.map_err(mallard_rpc::status)?;
     Ok(Response::new(AdminOrderResponse { order: Some(convert::order_to_proto(&order)) }))
+}
+
+fn parcel(r: AdminShipOrderRequest) -> ShipInput {
+    ShipInput {
+        order_id: r.id,
+        carrier: r.carrier,
+        tracking_number: r.tracking_number,
+        units: r.lines.into_iter().map(convert::units_from_proto).collect(),
+        if_version: r.if_version,
+    }
+}
+
+fn answer_seller(answer: Result<(Order, String)>) -> Answer<AdminOrderResponse> {
+    let order = answer.and_then(|(order, seller_id)| convert::order_to_seller(&order, &seller_id));
+    Ok(Response::new(AdminOrderResponse { order: Some(order.map_err(mallard_rpc::status)?) }))
+}
+
+fn answer_return(answer: Result<(Order, Return)>) -> Answer<ReturnResponse> {
+    let (order, of) = answer.map_err(mallard_rpc::status)?;
+    Ok(Response::new(ReturnResponse { r#return: Some(convert::return_to_proto(&order, &of)) }))
+}
+
+fn answer_returns(page: Result<ReturnsPage>) -> Answer<ListReturnsResponse> {
+    let page = page.map_err(mallard_rpc::status)?;
+    Ok(Response::new(ListReturnsResponse {
+        returns: page.returns.iter().map(|(order, of)| convert::return_to_proto(order, of)).collect(),
+        next_cursor: page.next_cursor,
+    }))
 }
 
 fn answer_page(page: Result<Page>) -> Answer<ListOrdersResponse> {

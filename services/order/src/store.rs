@@ -1,29 +1,49 @@
 //! Rows of orders and their events.
 
+mod lists;
+
+pub use lists::{
+    backfill, backfilled_until, index, indexed_returns, indexed_sellers, order_of_return, returns_page, seller_page,
+};
 use mallard_db::{Db, Error as DbError, Row, Tx, Value, params};
 use mallard_proto::order::v1 as pb;
 use mallard_types::{Error, Result};
 use prost::Message;
+use sha2::{Digest, Sha256};
 
 use crate::convert;
-use crate::domain::{Event, EventKind, Order};
+use crate::domain::{Event, EventKind, Order, Units};
 use crate::error;
 
-/// Kinds of which an order's stream may hold many, told apart by the refund's id.
+/// Tells apart the events of one kind in a stream; two with the same subject cannot be written.
 fn subject(event: &Event) -> String {
     match &event.kind {
+        EventKind::Shipped { carrier, tracking_number, units } => {
+            parcel(carrier, tracking_number, units).unwrap_or_else(|| event.version.to_string())
+        }
+        EventKind::ReturnRequested(asked) => asked.id.clone(),
+        EventKind::ReturnRefused { return_id, .. } => return_id.clone(),
         EventKind::RefundRequested { refund_id, .. }
         | EventKind::RefundRefused { refund_id, .. }
         | EventKind::Refunded { refund_id, .. } => refund_id.clone(),
         EventKind::PaymentFailed { payment_id, .. } => payment_id.clone(),
         EventKind::AddressChanged { .. } => event.version.to_string(),
         // At most one of each in a stream.
-        EventKind::Placed(_)
-        | EventKind::Paid { .. }
-        | EventKind::Cancelled { .. }
-        | EventKind::Shipped { .. }
-        | EventKind::Delivered => String::new(),
+        EventKind::Placed(_) | EventKind::Paid { .. } | EventKind::Cancelled { .. } | EventKind::Delivered => {
+            String::new()
+        }
     }
+}
+
+/// Names a parcel by its number and what is in it; none without a number.
+pub fn parcel(carrier: &str, tracking_number: &str, units: &[Units]) -> Option<String> {
+    if tracking_number.is_empty() {
+        return None;
+    }
+    let mut units: Vec<_> = units.iter().map(|unit| (&unit.sku_id, unit.quantity)).collect();
+    units.sort_unstable();
+    let digest = Sha256::digest(format!("{carrier:?}{tracking_number:?}{units:?}"));
+    Some(digest.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// A new order's row beside the order itself.

@@ -1,8 +1,8 @@
-//! Moves of an order that is there: cancel, address, ship, deliver.
+//! Moves of an order that is there: cancel, address, deliver.
 
 use std::sync::Arc;
 
-use mallard_types::{Error, Result};
+use mallard_types::Result;
 
 use super::{App, Nothing, WakeCheckout, refused, require_operator};
 use crate::domain::{Address, Order};
@@ -64,33 +64,6 @@ impl App {
             move |order| {
                 check(order, Some(&user_id), if_version)?;
                 order.change_address(address.clone()).map_err(refused)
-            },
-            Nothing,
-        )
-        .await
-    }
-
-    /// Ships an order.
-    pub async fn ship(
-        self: &Arc<Self>,
-        id: &str,
-        carrier: &str,
-        tracking_number: &str,
-        if_version: Option<i64>,
-    ) -> Result<Order> {
-        require_operator()?;
-        for (param, text) in [("carrier", carrier), ("tracking_number", tracking_number)] {
-            if text.chars().count() > 100 {
-                return Err(Error::invalid("too_long", "at most 100 characters").param(param));
-            }
-        }
-        let (carrier, tracking_number) = (carrier.to_owned(), tracking_number.to_owned());
-        self.decide(
-            "order.ship",
-            id,
-            move |order| {
-                check(order, None, if_version)?;
-                order.ship(&carrier, &tracking_number).map_err(refused)
             },
             Nothing,
         )

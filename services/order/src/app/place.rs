@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 use tracing::warn;
 
 use super::{App, WakeCheckout, refused};
-use crate::domain::{self, Address, Event, Order, PaymentStatus, Status};
+use crate::domain::{self, Address, Event, Order, PaymentStatus, Status, Units};
 use crate::flows::{Checkout, CheckoutState};
 use crate::peers::{self, Basket, Charge, Outcome, Payment, Quote, WantedLine};
 use crate::{error, store};
@@ -468,6 +468,7 @@ impl App {
             refunded: Money::zero(quote.total.currency),
             refunding: Money::zero(quote.total.currency),
             before_refund: None,
+            returns: Vec::new(),
             address: basket.address.clone(),
             note: input.note.clone(),
             cancel_reason: String::new(),
@@ -521,6 +522,21 @@ pub(super) fn check_lines(lines: &[WantedLine], caller: &Caller) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Checks named units of an order that is there: some of each, and no more lines than an order has.
+pub(super) fn check_units(units: &[Units]) -> Result<()> {
+    if units.len() > domain::LINES_MAX {
+        let message = format!("an order has at most {} lines", domain::LINES_MAX);
+        return Err(Error::invalid("too_many_lines", message).param("lines"));
+    }
+    match units.iter().position(|unit| unit.quantity < 1 || unit.quantity > domain::QUANTITY_MAX) {
+        Some(i) => {
+            let message = format!("quantity must be between 1 and {}", domain::QUANTITY_MAX);
+            Err(Error::invalid("quantity_out_of_range", message).param(format!("lines[{i}].quantity")))
+        }
+        None => Ok(()),
+    }
 }
 
 /// Checks an address a parcel could go to: somebody, somewhere, in some country.

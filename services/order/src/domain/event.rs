@@ -2,7 +2,7 @@
 
 use mallard_types::{Micros, Money};
 
-use super::{Address, Order, Units};
+use super::{Address, Order, Return, Units};
 
 /// One entry of an order's stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,7 @@ pub struct Event {
     /// Position in the stream, from 1.
     pub version: i64,
     pub at: Micros,
-    /// A user id, `operator` or `system`.
+    /// A user id, `operator`, `seller` or `system`.
     pub by: String,
     pub kind: EventKind,
 }
@@ -34,9 +34,11 @@ pub enum EventKind {
     AddressChanged {
         address: Address,
     },
+    /// One parcel. Without units, as it was written before there were parcels: everything.
     Shipped {
         carrier: String,
         tracking_number: String,
+        units: Vec<Units>,
     },
     Delivered,
     /// Units come back to stock with the money.
@@ -45,6 +47,8 @@ pub enum EventKind {
         amount: Money,
         reason: String,
         units: Vec<Units>,
+        /// The return that an operator agreed to; empty for any other refund.
+        return_id: String,
     },
     /// The payment refused for good: the promise of the request is taken back.
     RefundRefused {
@@ -56,6 +60,12 @@ pub enum EventKind {
     Refunded {
         refund_id: String,
         amount: Money,
+    },
+    /// A shopper wants to give goods back.
+    ReturnRequested(Box<Return>),
+    ReturnRefused {
+        return_id: String,
+        answer: String,
     },
 }
 
@@ -73,6 +83,8 @@ impl EventKind {
             EventKind::RefundRequested { .. } => "refund_requested",
             EventKind::RefundRefused { .. } => "refund_refused",
             EventKind::Refunded { .. } => "refunded",
+            EventKind::ReturnRequested(_) => "return_requested",
+            EventKind::ReturnRefused { .. } => "return_refused",
         }
     }
 }

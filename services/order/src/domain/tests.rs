@@ -1,3 +1,6 @@
+mod parcels;
+mod returns;
+
 use mallard_types::Currency;
 use proptest::prelude::*;
 
@@ -7,15 +10,15 @@ fn money(amount: i64) -> Money {
     Money::new(amount, Currency::CNY)
 }
 
-fn order(total: i64) -> Order {
-    let line = Line {
+fn line(sku_id: &str, seller_id: &str, quantity: i64, total: i64) -> Line {
+    Line {
         id: "line_1".into(),
-        sku_id: "sku_1".into(),
+        sku_id: sku_id.into(),
         product_id: "prod_1".into(),
-        seller_id: String::new(),
+        seller_id: seller_id.into(),
         title: "Notebook".into(),
         options: BTreeMap::new(),
-        quantity: 1,
+        quantity,
         unit_price: money(total),
         discount: money(0),
         line_total: money(total),
@@ -23,22 +26,43 @@ fn order(total: i64) -> Order {
         code: String::new(),
         rounding_nanos: 0,
         returned: 0,
-    };
+        shipped: 0,
+    }
+}
+
+fn units(sku_id: &str, quantity: i64) -> Units {
+    Units { sku_id: sku_id.into(), quantity }
+}
+
+fn order(total: i64) -> Order {
+    order_of(vec![line("sku_1", "", 1, total)], 0)
+}
+
+/// Makes an order that is paid.
+fn paid(lines: Vec<Line>, shipping: i64) -> Order {
+    let start = order_of(lines, shipping);
+    start.then(start.pay("pay_1", start.total).unwrap(), 2, "system").0
+}
+
+fn order_of(lines: Vec<Line>, shipping: i64) -> Order {
+    let subtotal: i64 = lines.iter().map(|line| line.line_total.amount).sum();
+    let total = subtotal + shipping;
     Order::placed(Order {
         id: "ord_00000000000000000000000000".into(),
         number: "1".into(),
         user_id: "usr_1".into(),
         status: Status::PendingPayment,
         payment_status: PaymentStatus::Pending,
-        lines: vec![line],
-        subtotal: money(total),
+        lines,
+        subtotal: money(subtotal),
         discount: money(0),
-        shipping: money(0),
+        shipping: money(shipping),
         tax: money(0),
         total: money(total),
         refunded: money(0),
         refunding: money(0),
         before_refund: None,
+        returns: Vec::new(),
         address: None,
         note: String::new(),
         payment_id: String::new(),
@@ -85,7 +109,7 @@ fn decide(order: &Order, step: &Move) -> Result<EventKind, Refusal> {
         Move::Fail => order.fail_payment("pay_1", "card_declined"),
         Move::Cancel => order.cancel("changed my mind"),
         Move::Address => order.change_address(Address::default()),
-        Move::Ship => order.ship("post", "1"),
+        Move::Ship => order.ship("post", "1", None, None),
         Move::Deliver => order.deliver(),
         Move::RequestRefund(amount) => order.request_refund("ref_1", amount.map(money), None, "broken"),
         Move::Refund(amount) => order.refund("ref_1", money(*amount)),
@@ -165,7 +189,7 @@ fn the_address_changes_until_the_order_ships() {
     assert!(start.change_address(Address::default()).is_ok());
     let (paid, _) = start.then(start.pay("pay_1", start.total).unwrap(), 2, "system");
     assert!(paid.change_address(Address::default()).is_ok());
-    let (shipped, _) = paid.then(paid.ship("", "").unwrap(), 3, "operator");
+    let (shipped, _) = paid.then(paid.ship("", "", None, None).unwrap(), 3, "operator");
     assert!(shipped.change_address(Address::default()).is_err());
 }
 
