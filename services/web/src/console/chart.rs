@@ -1,0 +1,192 @@
+//! Charts, drawn on the server. A chart can be read without colour: every axis has its numbers, the highest bar says what it
+//! is, what was given back is hatched, and the same numbers stand in a table beside it.
+
+use std::fmt::Write;
+
+/// Size of the drawing in its own units; the stylesheet fits it to the screen.
+const WIDTH: i64 = 400;
+const HEIGHT: i64 = 210;
+const LEFT: i64 = 8;
+const RIGHT: i64 = 392;
+const TOP: i64 = 34;
+const BOTTOM: i64 = 182;
+const BARS_MAX: usize = 400;
+
+/// One bar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bar {
+    /// What it stands for, e.g. a day.
+    pub label: String,
+    /// Its height; nothing below zero is drawn.
+    pub value: i64,
+    /// The value for people.
+    pub shown: String,
+    /// Height of the hatched bar beside it, 0 for none.
+    pub back: i64,
+    /// That value for people.
+    pub back_shown: String,
+}
+
+/// A chart of bars.
+pub struct Chart<'a> {
+    /// Id of the drawing in its page, letters and hyphens.
+    pub id: &'a str,
+    /// What it shows, for who cannot see it.
+    pub title: &'a str,
+    /// The highest value for people, written at the top line.
+    pub bars: &'a [Bar],
+    /// Writes a value at the axis.
+    pub axis: &'a dyn Fn(i64) -> String,
+}
+
+/// Draws a chart as an SVG element; nothing when there are no bars.
+pub fn draw(chart: &Chart) -> String {
+    let bars = &chart.bars[..chart.bars.len().min(BARS_MAX)];
+    if bars.is_empty() {
+        return String::new();
+    }
+    let top = ceiling(bars.iter().flat_map(|bar| [bar.value, bar.back]).max().unwrap_or(0));
+    let (id, title) = (escaped(chart.id), escaped(chart.title));
+    let mut out = String::with_capacity(512 + bars.len() * 200);
+    // Writing into a string cannot fail.
+    let _ = write!(
+        out,
+        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-labelledby=\"{id}-title\">\
+         <title id=\"{id}-title\">{title}</title>\
+         <defs><pattern id=\"{id}-hatch\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
+         <path class=\"hatch\" d=\"M0 0V4\"/></pattern></defs>"
+    );
+    for (value, y) in [(top, TOP), (top / 2, (TOP + BOTTOM) / 2), (0, BOTTOM)] {
+        let label = escaped(&(chart.axis)(value));
+        let _ = write!(out, "<path class=\"grid-line\" d=\"M{LEFT} {y}H{RIGHT}\"/>");
+        if value > 0 {
+            let _ = write!(out, "<text class=\"axis\" x=\"{LEFT}\" y=\"{}\">{label}</text>", y - 4);
+        }
+    }
+    let count = i64::try_from(bars.len()).unwrap_or(1);
+    let highest = bars.iter().enumerate().max_by_key(|(i, bar)| (bar.value, std::cmp::Reverse(*i))).map(|(i, _)| i);
+    for (i, bar) in bars.iter().enumerate() {
+        let at = i64::try_from(i).unwrap_or(0);
+        let (from, to) = (place(at, count), place(at + 1, count));
+        let slot = to - from;
+        let hint = match bar.back > 0 {
+            true => format!("{}: {} / −{}", bar.label, bar.shown, bar.back_shown),
+            false => format!("{}: {}", bar.label, bar.shown),
+        };
+        let _ = write!(out, "<g><title>{}</title>", escaped(&hint));
+        let (wide, narrow) = if bar.back > 0 { (slot * 5 / 10, slot * 3 / 10) } else { (slot * 7 / 10, 0) };
+        rect(&mut out, "bar", "", from, wide.max(1), height(bar.value, top));
+        if bar.back > 0 {
+            let fill = format!(" fill=\"url(#{id}-hatch)\"");
+            rect(&mut out, "bar-back", &fill, from + wide.max(1), narrow.max(1), height(bar.back, top));
+        }
+        out.push_str("</g>");
+        if Some(i) == highest && bar.value > 0 {
+            let x = (from + slot / 2).clamp(40, WIDTH - 40);
+            let y = (BOTTOM - height(bar.value, top) - 5).max(12);
+            let _ = write!(out, "<text class=\"peak\" x=\"{x}\" y=\"{y}\">{}</text>", escaped(&bar.shown));
+        }
+    }
+    let last = bars.len() - 1;
+    for (i, anchor) in [(0, "start"), (last / 2, "middle"), (last, "end")] {
+        if (i > 0 || anchor == "start") && (anchor != "middle" || bars.len() > 4) {
+            let at = i64::try_from(i).unwrap_or(0);
+            let x = match anchor {
+                "start" => LEFT,
+                "end" => RIGHT,
+                _ => (place(at, count) + place(at + 1, count)) / 2,
+            };
+            let label = escaped(&bars[i].label);
+            let _ = write!(out, "<text class=\"axis\" x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{label}</text>", BOTTOM + 18);
+        }
+    }
+    out.push_str("</svg>");
+    out
+}
+
+fn place(index: i64, count: i64) -> i64 {
+    LEFT + (RIGHT - LEFT) * index / count.max(1)
+}
+
+fn height(value: i64, top: i64) -> i64 {
+    let scaled = i128::from(value.max(0)) * i128::from(BOTTOM - TOP) / i128::from(top.max(1));
+    // What is there is seen, however small.
+    i64::try_from(scaled).unwrap_or(BOTTOM - TOP).max(i64::from(value > 0) * 2)
+}
+
+fn rect(out: &mut String, class: &str, fill: &str, x: i64, width: i64, height: i64) {
+    let y = BOTTOM - height;
+    let _ = write!(out, "<rect class=\"{class}\"{fill} x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>");
+}
+
+/// Returns the next round number, 1, 2 or 5 and zeros, that no value exceeds.
+fn ceiling(value: i64) -> i64 {
+    let mut step = 1i64;
+    loop {
+        for by in [1, 2, 5] {
+            match step.checked_mul(by) {
+                Some(round) if round >= value => return round,
+                Some(_) => {}
+                None => return i64::MAX,
+            }
+        }
+        step = match step.checked_mul(10) {
+            Some(step) => step,
+            None => return i64::MAX,
+        };
+    }
+}
+
+fn escaped(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bar(label: &str, value: i64, back: i64) -> Bar {
+        Bar { label: label.into(), value, shown: format!("¥{value}"), back, back_shown: format!("¥{back}") }
+    }
+
+    fn drawn(bars: &[Bar]) -> String {
+        draw(&Chart { id: "sales", title: "Sales <30 days>", bars, axis: &|value| format!("¥{value}") })
+    }
+
+    #[test]
+    fn every_bar_says_its_number_and_the_axis_says_its_own() {
+        let svg = drawn(&[bar("1 Nov", 120, 0), bar("2 Nov", 480, 30), bar("3 Nov", 0, 0)]);
+        assert!(svg.contains("<title>1 Nov: ¥120</title>") && svg.contains("<title>2 Nov: ¥480 / −¥30</title>"), "{svg}");
+        assert!(svg.contains(">¥500</text>") && svg.contains(">¥250</text>"), "{svg}");
+        assert!(svg.contains("class=\"peak\"") && svg.contains(">¥480</text>"));
+        assert!(svg.contains(">1 Nov</text>") && svg.contains(">3 Nov</text>"));
+        // What was given back differs by its pattern, not by its colour.
+        assert_eq!(svg.matches("url(#sales-hatch)").count(), 1);
+        assert!(svg.contains("role=\"img\"") && svg.contains("Sales &lt;30 days&gt;"));
+        // The policy of contents forbids styles and scripts inside.
+        assert!(!svg.contains("style=") && !svg.contains("<script"));
+    }
+
+    #[test]
+    fn bars_are_as_high_as_their_values_and_stay_inside() {
+        let svg = drawn(&[bar("a", 100, 0), bar("b", 50, 0), bar("c", -5, 0), bar("d", 1, 0)]);
+        let heights: Vec<i64> = svg
+            .split("height=\"")
+            .filter_map(|rest| rest.split_once("\"/>").map(|(value, _)| value))
+            .filter_map(|value| value.parse().ok())
+            .collect();
+        assert_eq!(heights, [148, 74, 0, 2]);
+        let huge = drawn(&[bar("a", i64::MAX, i64::MAX)]);
+        assert!(!huge.contains("height=\"-") && !huge.contains("y=\"-"), "{huge}");
+    }
+
+    #[test]
+    fn nothing_sold_is_drawn_as_nothing_and_no_days_as_no_chart() {
+        let svg = drawn(&[bar("1 Nov", 0, 0), bar("2 Nov", 0, 0)]);
+        assert!(!svg.contains("class=\"peak\"") && svg.contains("height=\"0\""));
+        assert_eq!(drawn(&[]), "");
+        assert_eq!(ceiling(0), 1);
+        assert_eq!((ceiling(1_001), ceiling(2_000), ceiling(2_001)), (2_000, 2_000, 5_000));
+        assert_eq!(ceiling(i64::MAX), i64::MAX);
+    }
+}

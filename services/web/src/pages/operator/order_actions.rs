@@ -1,0 +1,135 @@
+//! What an operator does to an order. Each form brings the version it was made from, so that two people do not undo each other,
+//! and a key, so that sent twice it counts once.
+
+use mallard_proto::common::v1::Money as MoneyMessage;
+use mallard_proto::order::v1::{
+    AdminDeliverOrderRequest, AdminRefundOrderRequest, AdminShipOrderRequest, CancelOrderRequest, LineInput,
+};
+use mallard_types::{Currency, Error, Result};
+
+use super::order::{Refused, render};
+use crate::answer::Answer;
+use crate::ask::Ask;
+use crate::console::form::{minor, status};
+use crate::console::{permit, sent_key};
+
+/// Ships what is named of each line.
+///
+/// # Errors
+/// `order_not_found`, `forbidden`.
+pub async fn ship(ask: &Ask, id: &str) -> Result<Answer> {
+    let done = async {
+        let caller = permit(ask, "POST", "/admin/v1/orders/{}/ship", &[id]).await?;
+        let request = AdminShipOrderRequest {
+            id: id.to_owned(),
+            carrier: ask.form.get("carrier").to_owned(),
+            tracking_number: ask.form.get("tracking_number").to_owned(),
+            if_version: ask.form.number("version"),
+            lines: named(ask, "ship.", true)?,
+        };
+        let mut client = ask.site.peers.order();
+        ask.write(&caller, client.admin_ship_order(request)).await.map(drop)
+    };
+    outcome(ask, id, "ship", "shipped", done.await).await
+}
+
+/// Reads the units named per SKU; a field left empty or 0 names none.
+///
+/// # Errors
+/// `quantity_out_of_range` beside the field; `required` when units must be named and none are.
+pub fn named(ask: &Ask, prefix: &str, some: bool) -> Result<Vec<LineInput>> {
+    let mut lines = Vec::new();
+    for (name, value) in ask.form.pairs() {
+        let (Some(sku_id), false) = (name.strip_prefix(prefix), value.trim().is_empty()) else { continue };
+        let quantity: i64 = value.trim().parse().ok().filter(|units| (0..=9_999).contains(units)).ok_or_else(|| {
+            Error::invalid("quantity_out_of_range", "a whole number of units").param(name.to_owned())
+        })?;
+        if quantity > 0 {
+            lines.push(LineInput { sku_id: sku_id.to_owned(), quantity, ..LineInput::default() });
+        }
+    }
+    if some && lines.is_empty() {
+        return Err(Error::invalid("quantity_out_of_range", "name the units of at least one line").param("lines"));
+    }
+    Ok(lines)
+}
+
+/// Marks an order as delivered.
+///
+/// # Errors
+/// `order_not_found`, `forbidden`.
+pub async fn deliver(ask: &Ask, id: &str) -> Result<Answer> {
+    let done = async {
+        let caller = permit(ask, "POST", "/admin/v1/orders/{}/deliver", &[id]).await?;
+        let request = AdminDeliverOrderRequest { id: id.to_owned(), if_version: ask.form.number("version") };
+        let mut client = ask.site.peers.order();
+        ask.write(&caller, client.admin_deliver_order(request)).await.map(drop)
+    };
+    outcome(ask, id, "deliver", "delivered", done.await).await
+}
+
+/// Cancels an order that waits for its payment.
+///
+/// # Errors
+/// `order_not_found`, `forbidden`.
+pub async fn cancel(ask: &Ask, id: &str) -> Result<Answer> {
+    let done = async {
+        let caller = permit(ask, "POST", "/admin/v1/orders/{}/cancel", &[id]).await?;
+        let request = CancelOrderRequest {
+            id: id.to_owned(),
+            reason: ask.form.get("reason").to_owned(),
+            if_version: ask.form.number("version"),
+        };
+        let mut client = ask.site.peers.order();
+        ask.write(&caller, client.admin_cancel_order(request)).await.map(drop)
+    };
+    outcome(ask, id, "cancel", "cancelled", done.await).await
+}
+
+/// Gives money back, all of it or a part, and puts units back into stock.
+///
+/// # Errors
+/// `order_not_found`, `forbidden`.
+pub async fn refund(ask: &Ask, id: &str) -> Result<Answer> {
+    let done = async {
+        let caller = permit(ask, "POST", "/admin/v1/orders/{}/refund", &[id]).await?;
+        if ask.form.get("reason").is_empty() {
+            return Err(Error::invalid("required", "say why").param("reason"));
+        }
+        let request = AdminRefundOrderRequest {
+            id: id.to_owned(),
+            amount: amount(ask)?,
+            reason: ask.form.get("reason").to_owned(),
+            idempotency_key: sent_key(ask),
+            lines: named(ask, "back.", false)?,
+            if_version: ask.form.number("version"),
+            ..AdminRefundOrderRequest::default()
+        };
+        let mut client = ask.site.peers.order();
+        ask.write(&caller, client.admin_refund_order(request)).await.map(drop)
+    };
+    outcome(ask, id, "refund", "refund", done.await).await
+}
+
+/// Reads the amount to give back; nothing for all that is left.
+fn amount(ask: &Ask) -> Result<Option<MoneyMessage>> {
+    let typed = ask.form.get("amount");
+    if typed.is_empty() {
+        return Ok(None);
+    }
+    let bad = || Error::invalid("amount_invalid", "an amount such as 12.50").param("amount");
+    let currency = Currency::parse(ask.form.get("currency")).map_err(|_| bad())?;
+    let amount = minor(typed, currency).filter(|amount| *amount > 0).ok_or_else(bad)?;
+    Ok(Some(MoneyMessage { amount, currency: currency.as_str().to_owned() }))
+}
+
+async fn outcome(ask: &Ask, id: &str, verb: &'static str, word: &str, done: Result<()>) -> Result<Answer> {
+    let error = match done {
+        Ok(()) => return Ok(Answer::to(ask.link(&format!("/operator/orders/{id}?done={word}")))),
+        Err(error) => error,
+    };
+    match status(&error) {
+        Some(status) => render(ask, id, status, Some(Refused { verb, error: &error })).await,
+        None => Err(error),
+    }
+}
