@@ -131,8 +131,8 @@ pub fn seal(ask: &Ask, answer: Answer, is_head: bool) -> Response {
     put(PERMISSIONS, "camera=(), geolocation=(), microphone=(), payment=(), usb=()");
     put(OPENER, "same-origin");
     put(REQUEST_ID, &ask.request_id);
-    if ask.tls {
-        put(STRICT_TRANSPORT_SECURITY, "max-age=31536000");
+    if ask.tls && ask.site.clients.hsts_max_age_s > 0 {
+        put(STRICT_TRANSPORT_SECURITY, &format!("max-age={}", ask.site.clients.hsts_max_age_s));
     }
     if let Some(seconds) = answer.retry_after_s {
         put(RETRY_AFTER, &seconds.to_string());

@@ -1,15 +1,15 @@
 //! One request for a page: who asks, in which language, with which fields; and the calls made for it.
 
 use std::future::Future;
-use std::net::SocketAddr;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ConnectInfo;
 use http::HeaderMap;
-use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, USER_AGENT};
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST};
 use http::request::Parts;
 use mallard_gateway_core::edge::request_id;
+use mallard_gateway_core::origin;
 use mallard_rpc::{Call, Caller, Origin, Surface, Trace};
 use mallard_types::{Error, Result};
 use tokio::time::Instant;
@@ -25,7 +25,8 @@ pub const SESSION_COOKIE: &str = "mallard_session";
 pub const SESSION_COOKIE_TLS: &str = "__Host-mallard_session";
 /// Cookie of the language chosen last.
 pub const LANGUAGE_COOKIE: &str = "mallard_language";
-const USER_AGENT_CHARS_MAX: usize = 300;
+/// What the door says of a token that may have a successor.
+const TOKEN_IS_OVER: [&str; 3] = ["token_expired", "invalid_token", "session_revoked"];
 
 /// Fields of a query or a form, in order.
 #[derive(Clone, Debug, Default)]
@@ -104,6 +105,8 @@ pub struct Ask {
     pub language_cookie: Option<Lang>,
     /// For support and logs.
     pub request_id: String,
+    /// Network address of the visitor's own machine.
+    pub address: Option<IpAddr>,
     trace: Trace,
     origin: Arc<Origin>,
     started: Instant,
@@ -117,7 +120,8 @@ impl Ask {
     pub async fn new(site: Arc<Site>, parts: &Parts) -> Result<Ask> {
         let (forced, path) = split_language(parts.uri.path());
         let headers = &parts.headers;
-        let tls = header(headers, "x-forwarded-proto").eq_ignore_ascii_case("https");
+        let client = site.clients.client(parts);
+        let tls = client.secure;
         let name = if tls { SESSION_COOKIE_TLS } else { SESSION_COOKIE };
         let known = cookie(headers, name).and_then(Secret::parse);
         let session = match &known {
@@ -131,8 +135,6 @@ impl Ask {
         let accepted = || negotiate(header(headers, ACCEPT_LANGUAGE.as_str()));
         let lang = forced.or(language_cookie).or(profile).unwrap_or_else(accepted);
         let query_text = parts.uri.query().unwrap_or_default().to_owned();
-        let address = parts.extensions.get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_string());
-        let user_agent = header(headers, USER_AGENT.as_str()).chars().take(USER_AGENT_CHARS_MAX).collect();
         Ok(Ask {
             lang,
             t: Text::of(lang),
@@ -155,7 +157,8 @@ impl Ask {
             language_cookie,
             request_id: request_id(headers).unwrap_or_else(|| site.ctx.id("req")),
             trace: Trace::parse(header(headers, "traceparent")).unwrap_or_else(|| site.trace()),
-            origin: Arc::new(Origin { address: address.unwrap_or_default(), user_agent }),
+            origin: origin::origin(client, headers),
+            address: client.address,
             started: Instant::now(),
             site,
         })
@@ -201,37 +204,54 @@ impl Ask {
         }
     }
 
-    /// Returns who is signed in; an anonymous caller when nobody is.
+    /// Decides whether the visitor may do what a route of the API does, and returns as whom: what a page does is allowed to the
+    /// same people as what it does it with.
     ///
     /// # Errors
-    /// `account_banned`; identity's own when it does not answer.
-    pub async fn caller(&self) -> Result<Caller> {
+    /// `unauthenticated`, which becomes the way to sign in; `forbidden`, `account_banned`; `reauthentication_required` for what
+    /// is dangerous; identity's own when it does not answer.
+    pub async fn permit(&self, verb: &str, path: &str) -> Result<Caller> {
         match &self.session {
-            Some(session) => self.as_of(session).await,
-            None => Ok(Caller::default()),
+            Some(session) => self.permit_with(session, verb, path).await,
+            None => self.site.door.enter("", verb, path).await,
         }
     }
 
-    /// Returns who is signed in with a session.
+    /// Decides as [`Ask::permit`] for a session that has just begun.
     ///
     /// # Errors
-    /// As [`Ask::caller`].
-    pub async fn as_of(&self, session: &Session) -> Result<Caller> {
-        let asked = mallard_rpc::scope(
-            self.call(Caller::default(), self.site.config.read_timeout_ms),
-            self.site.sessions.caller(session),
-        );
-        Ok(asked.await?.unwrap_or_default())
+    /// As [`Ask::permit`].
+    pub async fn permit_with(&self, session: &Session, verb: &str, path: &str) -> Result<Caller> {
+        let site = &self.site;
+        let decide = async {
+            let Some(access) = site.sessions.access(session).await? else {
+                return site.door.enter("", verb, path).await;
+            };
+            match site.door.enter(&access, verb, path).await {
+                Err(error) if TOKEN_IS_OVER.contains(&error.code.as_ref()) => {
+                    let access = site.sessions.access_after(session, &access).await?.unwrap_or_default();
+                    site.door.enter(&access, verb, path).await
+                }
+                decided => decided,
+            }
+        };
+        mallard_rpc::scope(self.call(Caller::default(), site.config.read_timeout_ms), decide).await
+    }
+
+    /// Returns who is signed in; an anonymous caller when nobody is.
+    ///
+    /// # Errors
+    /// As [`Ask::permit`].
+    pub async fn caller(&self) -> Result<Caller> {
+        self.permit("GET", "/store/v1/cart").await
     }
 
     /// Returns the signed-in shopper.
     ///
     /// # Errors
-    /// `unauthenticated`, which becomes the way to sign in.
+    /// As [`Ask::permit`].
     pub async fn shopper(&self) -> Result<Caller> {
-        let caller = self.caller().await?;
-        caller.require_user()?;
-        Ok(caller)
+        self.permit("GET", "/store/v1/me").await
     }
 
     /// Returns the token of the guest's cart, empty without one.
@@ -257,11 +277,6 @@ impl Ask {
         if let Err(error) = self.site.sessions.change(session, |kept| kept.cart_lines = lines).await {
             tracing::debug!(%error, request_id = self.request_id, "the badge of the cart was not remembered");
         }
-    }
-
-    /// Returns what the browser says it is.
-    pub fn user_agent(&self) -> &str {
-        &self.origin.user_agent
     }
 
     /// Returns a link within the shop in the language of this page.
@@ -302,6 +317,25 @@ impl Ask {
 
 type Answer<T> = std::result::Result<Response<T>, Status>;
 
+/// Writes the path of a route of the API out of fixed pieces and what stands between them: every second piece is one part of the
+/// path, whatever it holds.
+pub fn route(pieces: &[&str]) -> String {
+    let mut path = String::new();
+    for (index, piece) in pieces.iter().enumerate() {
+        if index % 2 == 0 {
+            path.push_str(piece);
+            continue;
+        }
+        for byte in piece.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'_' | b'-' => path.push(char::from(byte)),
+                _ => path.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    path
+}
+
 /// Returns a header as text, empty when it is missing.
 pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
@@ -314,4 +348,16 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
             (found == name).then_some(value)
         },
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::route;
+
+    #[test]
+    fn what_a_visitor_sends_is_one_part_of_a_route() {
+        assert_eq!(route(&["/store/v1/orders/", "ord_1", "/pay"]), "/store/v1/orders/ord_1/pay");
+        assert_eq!(route(&["/store/v1/orders/", "../../admin/v1?x#", "/pay"]), "/store/v1/orders/%2E%2E%2F%2E%2E%2Fadmin%2Fv1%3Fx%23/pay");
+        assert_eq!(route(&["/store/v1/cart/lines/", ""]), "/store/v1/cart/lines/");
+    }
 }

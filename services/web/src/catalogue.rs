@@ -12,10 +12,12 @@ use mallard_proto::catalog::v1::{
 };
 use mallard_rpc::ServiceChannel;
 use mallard_runtime::Context;
-use mallard_types::Result;
+use mallard_types::{Currency, Result};
+use parking_lot::RwLock;
 
 use crate::config::Config;
 use crate::domain::Lang;
+use crate::view::variant_price;
 
 /// How long an id that no listed product has is remembered.
 const ABSENT: Duration = Duration::from_millis(250);
@@ -88,6 +90,10 @@ pub struct Catalogue {
     directory: Cache<(), Arc<Directory>>,
     products: Cache<String, Arc<Product>>,
     lists: Cache<String, Arc<ListProductsResponse>>,
+    /// The products on the shelf of the best sellers, by their ids.
+    rows: Cache<Arc<Vec<String>>, Arc<Vec<Product>>>,
+    /// Currency of the products seen last.
+    currency: RwLock<Currency>,
     /// Products seen lately, for their titles only. Whoever checks out has just seen the cart, which reads them anew.
     seen: Cache<String, Arc<Product>>,
 }
@@ -101,6 +107,8 @@ impl Catalogue {
             directory: Cache::new("web_directory", Options { capacity: 1, ..options }),
             products: Cache::new("web_products", options.negative_ttl(ABSENT)),
             lists: Cache::new("web_lists", options),
+            currency: RwLock::new(Currency::CNY),
+            rows: Cache::new("web_rows", Options { capacity: 8, ..options }),
             seen: Cache::new("web_titles", Options::new(config.catalogue_max, SEEN)),
         }
     }
@@ -133,6 +141,11 @@ impl Catalogue {
         self.products.get_or_load(id.to_owned(), load).await
     }
 
+    /// Returns the currency of the shop's prices, in which visitors type theirs.
+    pub fn currency(&self) -> Currency {
+        *self.currency.read()
+    }
+
     /// Returns a page of a list.
     ///
     /// # Errors
@@ -140,8 +153,12 @@ impl Catalogue {
     pub async fn list(&self, request: ListProductsRequest) -> Result<Arc<ListProductsResponse>> {
         let key = format!("{request:?}");
         let load = || async {
-            let answer = self.client.clone().list_products(request).await.map_err(mallard_rpc::error)?;
-            Ok(Arc::new(answer.into_inner()))
+            let answer = self.client.clone().list_products(request).await.map_err(mallard_rpc::error)?.into_inner();
+            let first = answer.products.iter().flat_map(|product| &product.variants).next();
+            if let Some(money) = first.and_then(|variant| variant_price(variant).ok()) {
+                *self.currency.write() = money.currency;
+            }
+            Ok(Arc::new(answer))
         };
         self.lists.get_or_load(key, load).await
     }
@@ -161,6 +178,20 @@ impl Catalogue {
             self.seen.insert_versioned(product.id.clone(), product.version, Arc::new(product.clone()));
         }
         Ok(products)
+    }
+
+    /// Returns the listed products among these ids in their order, the same for everybody.
+    ///
+    /// # Errors
+    /// The catalogue's.
+    pub async fn row(&self, ids: Arc<Vec<String>>) -> Result<Arc<Vec<Product>>> {
+        let wanted = Arc::clone(&ids);
+        let load = || async {
+            let mut products = self.batch(wanted.to_vec()).await?;
+            products.sort_by_key(|product| wanted.iter().position(|id| *id == product.id));
+            Ok(Arc::new(products))
+        };
+        self.rows.get_or_load(ids, load).await
     }
 
     /// Returns the title in a language where it is known without asking; quotes name goods in the shop's own language.

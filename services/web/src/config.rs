@@ -14,8 +14,6 @@ pub struct Config {
     pub catalogue_ms: u64,
     /// Most catalogue answers of a kind kept.
     pub catalogue_max: usize,
-    /// How long identity's word about an access token is trusted, in milliseconds: bans and kicks hold after this time.
-    pub verify_ms: u64,
     /// How long an untouched session lives, in days.
     pub session_days: u32,
     /// Most sessions kept in memory.
@@ -28,6 +26,14 @@ pub struct Config {
     pub prune_batch_rows_max: u32,
     /// Most pages under way at once; more are told to come back.
     pub pages_max: usize,
+    /// Most pages of visitors without a session kept as they are written, for `catalogue_ms`; 0 keeps none.
+    pub copies_max: usize,
+    /// Most uploaded pictures kept in memory, of at most 2 MiB each.
+    pub images_max: usize,
+    /// Pause between questions for the best sellers, in milliseconds.
+    pub best_sellers_interval_ms: u64,
+    /// Pause between batches of counted visits, in milliseconds.
+    pub visits_interval_ms: u64,
 }
 
 impl Default for Config {
@@ -37,13 +43,16 @@ impl Default for Config {
             write_timeout_ms: 15_000,
             catalogue_ms: 250,
             catalogue_max: 2_000,
-            verify_ms: 1_000,
             session_days: 30,
             sessions_max: 50_000,
             shared_trust_ms: 800,
             prune_interval_s: 600,
             prune_batch_rows_max: 500,
             pages_max: 4_096,
+            copies_max: 500,
+            images_max: 32,
+            best_sellers_interval_ms: 10_000,
+            visits_interval_ms: 5_000,
         }
     }
 }

@@ -1,14 +1,14 @@
-//! Sessions in memory, in front of the store: a page costs no SQL. Who is signed in is asked of identity at most once a
-//! second and session; tokens are renewed by one request at a time, also across processes.
+//! Sessions in memory, in front of the store: a page costs no SQL. Tokens are renewed by one request at a time, also across
+//! processes. Whether a token is good is not known here but at the door (`mallard_admission`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use mallard_cache::{Cache, Options};
 use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
-use mallard_proto::identity::v1::{BookAddress, RefreshRequest, Tokens, VerifyRequest};
+use mallard_proto::identity::v1::{BookAddress, RefreshRequest, Tokens};
 use mallard_proto::promotion::v1::Quote;
-use mallard_rpc::{Caller, CallerKind, ServiceChannel, Surface};
+use mallard_rpc::ServiceChannel;
 use mallard_runtime::Context;
 use mallard_types::{Error, Kind, Micros, Result};
 use parking_lot::{Mutex, RwLock};
@@ -47,7 +47,6 @@ pub struct Recall {
 pub struct Session {
     secret: Secret,
     stored: RwLock<Arc<Stored>>,
-    verified: Mutex<Option<(Instant, Caller)>>,
     /// What the checkout showed last, to be shown again when the order is refused.
     pub recall: Mutex<Option<Recall>>,
     /// Held by who renews tokens or makes the guest's cart: of two at once one would be lost.
@@ -61,7 +60,6 @@ impl Session {
         Arc::new(Session {
             secret,
             stored: RwLock::new(Arc::new(stored)),
-            verified: Mutex::new(None),
             recall: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
             writing: tokio::sync::Mutex::new(()),
@@ -204,49 +202,31 @@ impl Sessions {
         Ok(())
     }
 
-    /// Returns who is signed in, as identity says; nobody when the account's session has ended, and this one with it.
+    /// Returns the access token of who is signed in, renewed in time; nobody's when the account's session has ended, and this
+    /// one with it.
     ///
     /// # Errors
     /// `account_banned`; identity's own when it does not answer.
-    pub async fn caller(&self, session: &Session) -> Result<Option<Caller>> {
-        let Some(user) = session.stored().kept.user.clone() else { return Ok(None) };
-        let trust = Duration::from_millis(self.config.verify_ms);
-        if let Some((at, caller)) = &*session.verified.lock()
-            && at.elapsed() < trust
-        {
-            return Ok(Some(caller.clone()));
+    pub async fn access(&self, session: &Session) -> Result<Option<String>> {
+        let stored = session.stored();
+        let Some(user) = &stored.kept.user else { return Ok(None) };
+        if user.access_until - RENEW_EARLY > self.ctx.clock().now() {
+            return Ok(Some(user.access.clone()));
         }
-        if user.access_until - RENEW_EARLY > self.ctx.clock().now()
-            && let Some(caller) = self.verify(session, &user.access).await?
-        {
-            return Ok(Some(caller));
-        }
-        // The token is over, or its session: renewing tells which.
-        match self.renew(session, &user).await {
-            Ok(Some(user)) => self.verify(session, &user.access).await,
-            Ok(None) => Ok(None),
-            Err(error) => Err(error),
-        }
+        self.access_after(session, &user.access).await
     }
 
-    async fn verify(&self, session: &Session, token: &str) -> Result<Option<Caller>> {
-        let answer = self.identity.clone().verify(VerifyRequest { token: token.to_owned() }).await;
-        let answer = answer.map_err(mallard_rpc::error)?.into_inner();
-        if !answer.active {
-            return Ok(None);
+    /// Returns the access token that comes after one that is over or was refused: renewing tells whether there is any.
+    ///
+    /// # Errors
+    /// As [`Sessions::access`].
+    pub async fn access_after(&self, session: &Session, access: &str) -> Result<Option<String>> {
+        let stored = session.stored();
+        let Some(user) = &stored.kept.user else { return Ok(None) };
+        if user.access != access {
+            return Ok(Some(user.access.clone()));
         }
-        let language = session.stored().kept.user.as_ref().map(|user| user.language.clone()).unwrap_or_default();
-        let caller = Caller {
-            kind: CallerKind::User,
-            user_id: answer.user_id,
-            session_id: answer.session_id,
-            roles: answer.roles,
-            seller_id: answer.seller_id,
-            surface: Surface::Store,
-            language,
-        };
-        *session.verified.lock() = Some((Instant::now(), caller.clone()));
-        Ok(Some(caller))
+        Ok(self.renew(session, user).await?.map(|user| user.access))
     }
 
     /// Renews the tokens; nobody when identity says that the session is over.
@@ -282,7 +262,7 @@ impl Sessions {
             }
             Err(error) => return Err(error),
         };
-        let renewed = SignedIn { ..self.signed_in(tokens, user.name.clone(), user.language.clone()) };
+        let renewed = self.signed_in(tokens, user.name.clone(), user.language.clone());
         self.change(session, |kept| kept.user = Some(renewed.clone())).await?;
         Ok(Some(renewed))
     }

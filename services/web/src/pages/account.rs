@@ -9,7 +9,7 @@ use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
 
 use crate::answer::{Answer, CookieChange};
-use crate::ask::Ask;
+use crate::ask::{Ask, route};
 use crate::domain::{self, Lang};
 use crate::error::at_field;
 use crate::text::fill;
@@ -65,6 +65,7 @@ async fn render(ask: &Ask, caller: &Caller, status: StatusCode, error: Option<&E
     f.notice = match ask.query.get("done") {
         "saved" => t.saved,
         "ended" => t.session_ended,
+        "password" => t.password_changed,
         _ => "",
     };
     let page = Page {
@@ -99,7 +100,7 @@ fn device(ask: &Ask, session: Session) -> Device {
 /// # Errors
 /// Identity's.
 pub async fn change(ask: &Ask) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("PATCH", "/store/v1/me").await?;
     let name = ask.form.get("name").to_owned();
     let lang = Lang::of_tag(ask.form.get("language")).unwrap_or(ask.lang);
     let request = UpdateMeRequest {
@@ -137,9 +138,10 @@ pub async fn change(ask: &Ask) -> Result<Answer> {
 /// # Errors
 /// `session_not_found`; identity's.
 pub async fn end_session(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("DELETE", &route(&["/auth/v1/sessions/", id])).await?;
     let mut client = ask.site.peers.identity();
     ask.write(&caller, client.revoke_session(RevokeSessionRequest { id: id.to_owned() })).await?;
+    ask.site.door.read_after("RevokeSession").await?;
     if caller.session_id == id {
         ask.site.sessions.end(&ask.secret).await?;
         return Ok(Answer::to(ask.link("/?done=signed-out")).cookie(CookieChange::End));

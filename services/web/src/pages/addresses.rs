@@ -11,7 +11,7 @@ use mallard_types::{Error, Kind, Result};
 
 use super::address_form::{self, Offered};
 use crate::answer::Answer;
-use crate::ask::Ask;
+use crate::ask::{Ask, route};
 use crate::view::{Field, Frame};
 
 /// Most entries of a book.
@@ -34,7 +34,7 @@ struct Page {
 /// # Errors
 /// Identity's.
 pub async fn show(ask: &Ask) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("GET", "/store/v1/me/addresses").await?;
     list(ask, &caller, StatusCode::OK, "", None).await
 }
 
@@ -73,7 +73,7 @@ async fn list(
 /// # Errors
 /// Identity's.
 pub async fn create(ask: &Ask) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("POST", "/store/v1/me/addresses").await?;
     let address = address_form::read(&ask.form);
     let request = CreateAddressRequest {
         name: address.name,
@@ -101,7 +101,7 @@ pub async fn create(ask: &Ask) -> Result<Answer> {
 /// # Errors
 /// `address_not_found`; identity's.
 pub async fn edit(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("GET", "/store/v1/me/addresses").await?;
     let mut client = ask.site.peers.identity();
     let entry = ask.read(&caller, client.get_address(GetAddressRequest { id: id.to_owned() })).await?.address;
     let entry = entry.unwrap_or_default();
@@ -134,7 +134,7 @@ fn one(
 /// # Errors
 /// `address_not_found`; identity's.
 pub async fn change(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("PATCH", &route(&["/store/v1/me/addresses/", id])).await?;
     let address = address_form::read(&ask.form);
     let typed = address.clone();
     let is_default = ask.form.get("default") == "1";
@@ -165,7 +165,7 @@ pub async fn change(ask: &Ask, id: &str) -> Result<Answer> {
 /// # Errors
 /// `address_not_found`; identity's.
 pub async fn delete(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("DELETE", &route(&["/store/v1/me/addresses/", id])).await?;
     let mut client = ask.site.peers.identity();
     ask.write(&caller, client.delete_address(DeleteAddressRequest { id: id.to_owned() })).await?;
     Ok(Answer::to(ask.link("/account/addresses?done=deleted")))

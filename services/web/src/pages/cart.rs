@@ -13,9 +13,10 @@ use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
 
 use crate::answer::Answer;
-use crate::ask::Ask;
+use crate::ask::{Ask, route};
 use crate::catalogue::title;
 use crate::text::fill;
+use crate::visits::Visit;
 use crate::view::{Frame, Picture, options, picture, picture_at, shown};
 
 struct Line {
@@ -152,7 +153,7 @@ fn line_view(ask: &Ask, line: &CartLine, products: &BTreeMap<&str, &Product>) ->
 /// # Errors
 /// The cart's that are not the visitor's to mend.
 pub async fn add(ask: &Ask) -> Result<Answer> {
-    let caller = ask.caller().await?;
+    let caller = ask.permit("POST", "/store/v1/cart/lines").await?;
     let sku_id = ask.form.get("sku").to_owned();
     let quantity = ask.form.number("quantity").unwrap_or(0);
     let session = ask.open_session().await?;
@@ -176,6 +177,7 @@ pub async fn add(ask: &Ask) -> Result<Answer> {
     };
     ask.site.sessions.change(&session, change).await?;
     drop(turn);
+    ask.site.visits.count(Visit::Cart);
     let product = ask.form.get("product");
     if product.is_empty() || super::find(&format!("/p/{product}")).is_none() {
         return Ok(Answer::to(ask.link("/cart")));
@@ -190,9 +192,10 @@ pub async fn add(ask: &Ask) -> Result<Answer> {
 /// # Errors
 /// The cart's that are not the visitor's to mend.
 pub async fn set(ask: &Ask) -> Result<Answer> {
-    let caller = ask.caller().await?;
+    let sku_id = ask.form.get("sku").to_owned();
+    let caller = ask.permit("PUT", &route(&["/store/v1/cart/lines/", &sku_id])).await?;
     let request = SetLineRequest {
-        sku_id: ask.form.get("sku").to_owned(),
+        sku_id,
         quantity: ask.form.number("quantity").unwrap_or(0),
         cart_token: ask.cart_token(),
         if_version: None,
@@ -207,12 +210,9 @@ pub async fn set(ask: &Ask) -> Result<Answer> {
 /// # Errors
 /// The cart's.
 pub async fn remove(ask: &Ask) -> Result<Answer> {
-    let caller = ask.caller().await?;
-    let request = RemoveLineRequest {
-        sku_id: ask.form.get("sku").to_owned(),
-        cart_token: ask.cart_token(),
-        if_version: None,
-    };
+    let sku_id = ask.form.get("sku").to_owned();
+    let caller = ask.permit("DELETE", &route(&["/store/v1/cart/lines/", &sku_id])).await?;
+    let request = RemoveLineRequest { sku_id, cart_token: ask.cart_token(), if_version: None };
     let mut client = ask.site.peers.cart();
     let done = ask.write(&caller, client.remove_line(request)).await;
     changed(ask, &caller, done).await
@@ -223,7 +223,7 @@ pub async fn remove(ask: &Ask) -> Result<Answer> {
 /// # Errors
 /// The cart's.
 pub async fn clear(ask: &Ask) -> Result<Answer> {
-    let caller = ask.caller().await?;
+    let caller = ask.permit("DELETE", "/store/v1/cart/lines").await?;
     let request = ClearCartRequest { cart_token: ask.cart_token(), if_version: None };
     let mut client = ask.site.peers.cart();
     let done = ask.write(&caller, client.clear_cart(request)).await;

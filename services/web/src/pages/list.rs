@@ -1,31 +1,38 @@
-//! Lists: the shelves of a category, and what a search finds; with facets, order and pages by key.
+//! Lists: the shelves of a category, what a search finds, everything there is; with facets, order and pages by key.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use askama::Template;
-use mallard_proto::catalog::v1::{ListProductsRequest, ListProductsResponse};
+use mallard_proto::catalog::v1::{Facet, Facets, ListProductsRequest};
 use mallard_types::{Currency, Error, Money, Result};
 
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::catalogue::{Directory, category_name};
-use crate::domain::price;
-use crate::text::fill;
-use crate::view::{Card, Frame, card, variant_price};
+use crate::domain::{minor, price, typed};
+use crate::text::{Text, fill};
+use crate::view::{Card, Frame, card};
 
 /// Products of a page.
 const PAGE: i32 = 24;
-/// Products the facets are counted over; a longer list shows no counts.
-const BASE: i32 = 100;
 const Q_CHARS_MAX: usize = 100;
+/// Most values of a facet that are offered.
+const VALUES_MAX: usize = 12;
 
-struct BrandFacet {
-    id: String,
-    name: String,
-    /// Products of it; 0 when they were not all counted.
-    count: usize,
+/// A value that can be chosen, with how many products have it.
+struct Value {
+    value: String,
+    label: String,
+    count: i64,
     chosen: bool,
+}
+
+/// A span of prices, one click away.
+struct Span {
+    href: String,
+    label: String,
+    count: i64,
+    current: bool,
 }
 
 #[derive(Template)]
@@ -37,17 +44,19 @@ struct Page {
     count: String,
     below: Vec<(String, String)>,
     is_search: bool,
-    /// Nothing was asked yet.
-    ask_first: bool,
     action: String,
     filtered: bool,
     sorts: Vec<(&'static str, &'static str, bool)>,
-    brands: Vec<BrandFacet>,
+    categories: Vec<Value>,
+    no_category: bool,
+    brands: Vec<Value>,
     no_brand: bool,
-    price_range: String,
+    spans: Vec<Span>,
     min: String,
     max: String,
     in_stock: bool,
+    /// Empty when it is not known.
+    in_stock_count: String,
     clear: String,
     cards: Vec<Card>,
     first: String,
@@ -59,6 +68,7 @@ struct Subject {
     category: String,
     q: String,
     action: String,
+    is_search: bool,
 }
 
 /// Shows a category.
@@ -75,6 +85,7 @@ pub async fn category(ask: &Ask, slug: &str) -> Result<Answer> {
         category: category.id.clone(),
         q: String::new(),
         action: ask.link(&format!("/c/{}", category.slug)),
+        is_search: false,
     };
     let link = |slug: &str| ask.link(&format!("/c/{slug}"));
     let name = category_name(category, ask.lang).to_owned();
@@ -95,153 +106,141 @@ pub async fn category(ask: &Ask, slug: &str) -> Result<Answer> {
 pub async fn search(ask: &Ask) -> Result<Answer> {
     let q: String = ask.query.get("q").chars().take(Q_CHARS_MAX).collect();
     let directory = ask.public(ask.site.catalogue.directory()).await?;
-    let heading = if q.is_empty() { ask.t.search.to_owned() } else { fill(ask.t.search_results, &q) };
-    let subject = Subject { category: String::new(), q, action: ask.link("/search") };
+    let heading = if q.is_empty() { ask.t.all_products.to_owned() } else { fill(ask.t.search_results, &q) };
+    let asked = directory.find(ask.query.get("category"));
+    let subject = Subject {
+        category: asked.map(|category| category.slug.clone()).unwrap_or_default(),
+        q,
+        action: ask.link("/search"),
+        is_search: true,
+    };
     Answer::page(&page(ask, &directory, subject, heading).await?)
 }
 
 async fn page(ask: &Ask, directory: &Arc<Directory>, subject: Subject, heading: String) -> Result<Page> {
     let t = ask.t;
-    let is_search = subject.category.is_empty();
-    let mut page = Page {
-        f: Frame::new(ask, heading.clone()).with_departments(directory),
-        heading,
-        crumbs: Vec::new(),
-        count: String::new(),
-        below: Vec::new(),
-        is_search,
-        ask_first: is_search && subject.q.is_empty(),
-        action: subject.action.clone(),
-        filtered: false,
-        sorts: Vec::new(),
-        brands: Vec::new(),
-        no_brand: true,
-        price_range: String::new(),
-        min: String::new(),
-        max: String::new(),
-        in_stock: ask.query.get("stock") == "1",
-        clear: subject.action.clone(),
-        cards: Vec::new(),
-        first: String::new(),
-        more: String::new(),
-    };
-    page.f.q = subject.q.clone();
-    if page.ask_first {
-        return Ok(page);
-    }
-    if is_search {
-        page.clear = with(&subject.action, &[("q", &subject.q)]);
-    }
-    let site = &ask.site;
-    let base = ListProductsRequest {
-        q: subject.q.clone(),
-        category: subject.category.clone(),
-        limit: BASE,
-        ..ListProductsRequest::default()
-    };
-    let sort = ask.query.get("sort");
+    let get = |name| ask.query.get(name);
     let sorts =
         [("newest", t.sort_newest), ("price", t.sort_price), ("-price", t.sort_price_down), ("title", t.sort_title)];
-    let sort = sorts.iter().find(|(name, _)| *name == sort).map_or("newest", |(name, _)| name);
-    page.sorts = sorts.into_iter().map(|(name, label)| (name, label, name == sort)).collect();
-    let brand = ask.query.get("brand").to_owned();
-    (page.min, page.max) = (ask.query.get("min").to_owned(), ask.query.get("max").to_owned());
-    // Every price of this shop is in one currency: the first product says which. It is in memory when anything is.
-    let currency = Currency::CNY;
-    let (low, high) = (minor(&page.min, currency), minor(&page.max, currency));
-    let narrowed = ListProductsRequest {
-        brand: brand.clone(),
+    let sort = sorts.iter().find(|(name, _)| *name == get("sort")).map_or("newest", |(name, _)| name);
+    let currency = ask.site.catalogue.currency();
+    let (low, high) = (minor(get("min"), currency), minor(get("max"), currency));
+    let in_stock = get("stock") == "1";
+    let request = ListProductsRequest {
+        q: subject.q.clone(),
+        category: subject.category.clone(),
+        brand: get("brand").to_owned(),
         price_gte: low,
         price_lte: high,
-        in_stock: page.in_stock.then_some(true),
+        in_stock: in_stock.then_some(true),
         order: sort.to_owned(),
         limit: PAGE,
-        cursor: ask.query.get("after").to_owned(),
-        ..base.clone()
+        cursor: get("after").to_owned(),
+        count: true,
+        facets: true,
+        ..ListProductsRequest::default()
     };
-    let (base, found) =
-        ask.public(async { tokio::try_join!(site.catalogue.list(base), site.catalogue.list(narrowed)) }).await?;
-    page.filtered = !brand.is_empty() || low.is_some() || high.is_some() || page.in_stock;
-    page.no_brand = brand.is_empty();
-    (page.brands, page.price_range) = facets(&base, &brand)?;
-    if !page.filtered && base.next_cursor.is_empty() {
-        page.count = counted(ask, base.products.len());
-    }
-    page.cards = found.products.iter().map(|product| card(ask, product)).collect::<Result<_>>()?;
-    let keep = |after: &str| {
-        let stock = if page.in_stock { "1" } else { "" };
+    let found = ask.public(ask.site.catalogue.list(request)).await?;
+    let searched = if subject.is_search { subject.category.as_str() } else { "" };
+    let link = |min: &str, max: &str, after: &str| {
         let fields = [
             ("q", subject.q.as_str()),
             ("sort", if sort == "newest" { "" } else { sort }),
-            ("brand", brand.as_str()),
-            ("min", page.min.as_str()),
-            ("max", page.max.as_str()),
-            ("stock", stock),
+            ("category", searched),
+            ("brand", get("brand")),
+            ("min", min),
+            ("max", max),
+            ("stock", if in_stock { "1" } else { "" }),
             ("after", after),
         ];
         with(&subject.action, &fields)
     };
-    if !found.next_cursor.is_empty() {
-        page.more = keep(&found.next_cursor);
-    }
-    if !ask.query.get("after").is_empty() {
-        page.first = keep("");
-    }
+    let facets = found.facets.clone().unwrap_or_default();
+    let name = |slug: &str| directory.find(slug).map(|category| category_name(category, ask.lang).to_owned());
+    let chosen_span = (low, high);
+    let page = Page {
+        count: found.count.map(|count| counted(ask, count)).unwrap_or_default(),
+        filtered: !get("brand").is_empty() || !searched.is_empty() || low.is_some() || high.is_some() || in_stock,
+        sorts: sorts.into_iter().map(|(name, label)| (name, label, name == sort)).collect(),
+        categories: if subject.is_search { values(&facets.categories, searched, name) } else { Vec::new() },
+        no_category: searched.is_empty(),
+        brands: values(&facets.brands, get("brand"), |_| None),
+        no_brand: get("brand").is_empty(),
+        spans: spans(t, &facets, currency, chosen_span, |min, max| link(min, max, "")),
+        min: get("min").to_owned(),
+        max: get("max").to_owned(),
+        in_stock,
+        in_stock_count: facets.in_stock.iter().find(|facet| facet.value == "true").map(of_them).unwrap_or_default(),
+        clear: with(&subject.action, &[("q", &subject.q)]),
+        cards: found.products.iter().map(|product| card(ask, product)).collect::<Result<_>>()?,
+        first: if get("after").is_empty() { String::new() } else { link(get("min"), get("max"), "") },
+        more: match found.next_cursor.as_str() {
+            "" => String::new(),
+            after => link(get("min"), get("max"), after),
+        },
+        f: Frame { q: subject.q, ..Frame::new(ask, heading.clone()).with_departments(directory) },
+        heading,
+        crumbs: Vec::new(),
+        below: Vec::new(),
+        is_search: subject.is_search,
+        action: subject.action,
+    };
     Ok(page)
 }
 
-fn counted(ask: &Ask, count: usize) -> String {
+fn counted(ask: &Ask, count: i64) -> String {
     if count == 1 { ask.t.count_one.to_owned() } else { fill(ask.t.count_many, count) }
 }
 
-/// Finds the brands and the span of prices of a list.
-fn facets(base: &ListProductsResponse, chosen: &str) -> Result<(Vec<BrandFacet>, String)> {
-    let mut brands: BTreeMap<(String, String), usize> = BTreeMap::new();
-    let mut span: Option<(Money, Money)> = None;
-    for product in &base.products {
-        if let Some(brand) = &product.brand {
-            *brands.entry((brand.name.clone(), brand.id.clone())).or_default() += 1;
-        }
-        for variant in &product.variants {
-            let money = variant_price(variant)?;
-            span = Some(match span {
-                None => (money, money),
-                Some((low, high)) if low.currency == money.currency => (
-                    if money.amount < low.amount { money } else { low },
-                    if money.amount > high.amount { money } else { high },
-                ),
-                Some(span) => span,
-            });
-        }
-    }
-    let is_whole = base.next_cursor.is_empty();
-    let facets = brands
-        .into_iter()
-        .map(|((name, id), count)| BrandFacet {
-            chosen: id == chosen,
-            count: if is_whole { count } else { 0 },
-            id,
-            name,
-        })
-        .collect();
-    let range = match span {
-        Some((low, high)) if is_whole => format!("{} – {}", price(low), price(high)),
-        _ => String::new(),
-    };
-    Ok((facets, range))
+fn of_them(facet: &Facet) -> String {
+    format!("({})", facet.count)
 }
 
-/// Reads an amount as people type it, e.g. `12.50`, in minor units; nothing for what is none.
-fn minor(text: &str, currency: Currency) -> Option<i64> {
-    let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
-    let places = currency.exponent() as usize;
-    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !is_number(whole) || !is_number(rest) || rest.len() > places {
-        return None;
+/// Offers the values of a facet; `name` knows better words for them than the catalogue.
+fn values(facets: &[Facet], chosen: &str, name: impl Fn(&str) -> Option<String>) -> Vec<Value> {
+    let value = |facet: &Facet| Value {
+        value: facet.value.clone(),
+        label: name(&facet.value).unwrap_or_else(|| facet.label.clone()),
+        count: facet.count,
+        chosen: facet.value == chosen,
+    };
+    let mut out: Vec<Value> = facets.iter().map(value).filter(|value| !value.label.is_empty()).collect();
+    // What is chosen is shown, however few have it.
+    let chosen = out.iter().position(|value| value.chosen).filter(|place| *place >= VALUES_MAX);
+    if let Some(place) = chosen {
+        let value = out.remove(place);
+        out.insert(VALUES_MAX - 1, value);
     }
-    let whole: i64 = whole.parse().ok()?;
-    let rest: i64 = format!("{rest:0<places$}0").parse::<i64>().ok()? / 10;
-    whole.checked_mul(10i64.checked_pow(currency.exponent())?)?.checked_add(rest)
+    out.truncate(VALUES_MAX);
+    out
+}
+
+/// Offers spans of prices as links.
+fn spans(
+    t: &'static Text,
+    facets: &Facets,
+    currency: Currency,
+    chosen: (Option<i64>, Option<i64>),
+    link: impl Fn(&str, &str) -> String,
+) -> Vec<Span> {
+    let mut out = Vec::new();
+    for facet in facets.prices.iter().take(VALUES_MAX) {
+        let Some((low, high)) = facet.value.split_once('-') else { continue };
+        let (low, high): (Option<i64>, Option<i64>) = (low.parse().ok(), high.parse().ok());
+        let write = |amount: Option<i64>| amount.map(|amount| typed(Money::new(amount, currency))).unwrap_or_default();
+        let words = |amount: i64| price(Money::new(amount, currency));
+        let label = match (low, high) {
+            (Some(low), Some(high)) => format!("{} – {}", words(low), words(high)),
+            (Some(low), None) => fill(t.price_at_least, words(low)),
+            (None, Some(high)) => fill(t.price_at_most, words(high)),
+            (None, None) => continue,
+        };
+        let current = (low, high) == chosen;
+        // A second click takes it back.
+        let href = if current { link("", "") } else { link(&write(low), &write(high)) };
+        out.push(Span { href, label, count: facet.count, current });
+    }
+    out
 }
 
 /// Writes an address with those fields that hold something.
@@ -259,27 +258,6 @@ fn with(path: &str, fields: &[(&str, &str)]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn amounts_are_read_as_people_type_them() {
-        let kwd = Currency::parse("KWD").unwrap();
-        for (text, currency, amount) in [
-            ("12", Currency::CNY, Some(1_200)),
-            ("12.5", Currency::CNY, Some(1_250)),
-            ("0.05", Currency::CNY, Some(5)),
-            ("12.345", Currency::CNY, None),
-            ("-1", Currency::CNY, None),
-            ("abc", Currency::CNY, None),
-            ("", Currency::CNY, None),
-            (".5", Currency::CNY, None),
-            ("99999999999999999999", Currency::CNY, None),
-            ("1500", Currency::JPY, Some(1_500)),
-            ("1.5", Currency::JPY, None),
-            ("1.234", kwd, Some(1_234)),
-        ] {
-            assert_eq!(minor(text, currency), amount, "{text}");
-        }
-    }
 
     #[test]
     fn empty_fields_stay_out_of_addresses() {

@@ -8,8 +8,9 @@
 //! | `cart.rs` | `/cart` and what changes it |
 //! | `sign.rs` | `/sign-in`, `/sign-up`, `/sign-out` |
 //! | `checkout/` | `/checkout`, `/checkout/result/{order}` |
-//! | `orders.rs`, `order.rs` | `/orders`, `/orders/{id}` and what is done to an order |
+//! | `orders.rs`, `order.rs`, `returns.rs` | `/orders`, `/orders/{id}` and what is done to an order |
 //! | `account.rs`, `addresses.rs` | `/account`, `/account/addresses`; the form itself is `address_form.rs` |
+//! | `security.rs` | `/account/password`, `/account/delete` |
 //! | `seller/`, `operator/` | `/seller`, `/operator`: the consoles |
 //! | `problem.rs` | what went wrong, in words |
 
@@ -26,11 +27,14 @@ mod orders;
 pub mod problem;
 mod product;
 pub mod seller;
+mod returns;
+mod security;
 mod sign;
 
 use std::future::ready;
 
 use futures_util::future::BoxFuture;
+use mallard_rpc::Surface;
 use mallard_types::Result;
 
 use crate::answer::Answer;
@@ -58,7 +62,10 @@ pub enum Route {
     OrderCancel(String),
     OrderPay(String),
     OrderAddress(String),
+    OrderReturn(String),
     Account,
+    Password,
+    Deletion,
     SessionEnd(String),
     Addresses,
     Address(String),
@@ -92,7 +99,10 @@ pub fn find(path: &str) -> Option<Route> {
         ["orders", id, "cancel"] => Route::OrderCancel(decoded(id)?),
         ["orders", id, "pay"] => Route::OrderPay(decoded(id)?),
         ["orders", id, "address"] => Route::OrderAddress(decoded(id)?),
+        ["orders", id, "returns"] => Route::OrderReturn(decoded(id)?),
         ["account"] => Route::Account,
+        ["account", "password"] => Route::Password,
+        ["account", "delete"] => Route::Deletion,
         ["account", "sessions", id, "end"] => Route::SessionEnd(decoded(id)?),
         ["account", "addresses"] => Route::Addresses,
         ["account", "addresses", id] => Route::Address(decoded(id)?),
@@ -135,7 +145,10 @@ impl Route {
             Route::OrderCancel(_) => "order.cancel",
             Route::OrderPay(_) => "order.pay",
             Route::OrderAddress(_) => "order.address",
+            Route::OrderReturn(_) => "order.return",
             Route::Account => "account",
+            Route::Password => "account.password",
+            Route::Deletion => "account.delete",
             Route::SessionEnd(_) => "account.session",
             Route::Addresses => "addresses",
             Route::Address(_) => "address",
@@ -151,6 +164,7 @@ impl Route {
     pub fn takes(&self, is_form: bool) -> bool {
         match self {
             Route::SignIn | Route::SignUp | Route::Checkout | Route::Account | Route::Addresses | Route::Address(_) => true,
+            Route::Password | Route::Deletion => true,
             Route::CartAdd
             | Route::CartSet
             | Route::CartRemove
@@ -159,6 +173,7 @@ impl Route {
             | Route::OrderCancel(_)
             | Route::OrderPay(_)
             | Route::OrderAddress(_)
+            | Route::OrderReturn(_)
             | Route::SessionEnd(_)
             | Route::AddressDelete(_) => is_form,
             Route::Seller(route) => route.takes(is_form),
@@ -171,12 +186,24 @@ impl Route {
     pub fn readable(&self) -> String {
         match self {
             Route::CartAdd | Route::CartSet | Route::CartRemove | Route::CartClear => "/cart".into(),
-            Route::OrderCancel(id) | Route::OrderPay(id) | Route::OrderAddress(id) => format!("/orders/{id}"),
+            Route::OrderCancel(id) | Route::OrderPay(id) | Route::OrderAddress(id) | Route::OrderReturn(id) => {
+                format!("/orders/{id}")
+            }
             Route::SessionEnd(_) => "/account".into(),
             Route::AddressDelete(_) => "/account/addresses".into(),
             Route::Seller(route) => route.readable(),
             Route::Operator(route) => route.readable(),
             _ => String::new(),
+        }
+    }
+
+    /// Returns the door the page belongs to.
+    pub fn surface(&self) -> Surface {
+        match self {
+            Route::SignIn | Route::SignUp | Route::SignOut => Surface::Auth,
+            Route::Seller(_) => Surface::Seller,
+            Route::Operator(_) => Surface::Admin,
+            _ => Surface::Store,
         }
     }
 
@@ -215,6 +242,11 @@ pub async fn answer(ask: &Ask, route: Route, is_form: bool) -> Result<Answer> {
         (Route::OrderCancel(id), _) => Box::pin(async move { order::cancel(ask, &id).await }),
         (Route::OrderPay(id), _) => Box::pin(async move { order::pay(ask, &id).await }),
         (Route::OrderAddress(id), _) => Box::pin(async move { order::address(ask, &id).await }),
+        (Route::OrderReturn(id), _) => Box::pin(async move { returns::create(ask, &id).await }),
+        (Route::Password, false) => Box::pin(security::show_password(ask)),
+        (Route::Password, true) => Box::pin(security::change_password(ask)),
+        (Route::Deletion, false) => Box::pin(security::show_deletion(ask)),
+        (Route::Deletion, true) => Box::pin(security::delete_account(ask)),
         (Route::Account, false) => Box::pin(account::show(ask)),
         (Route::Account, true) => Box::pin(account::change(ask)),
         (Route::SessionEnd(id), _) => Box::pin(async move { account::end_session(ask, &id).await }),

@@ -3,8 +3,8 @@
 use askama::Template;
 use http::StatusCode;
 use mallard_proto::order::v1::{
-    CancelOrderRequest, GetOrderRequest, ListOrderEventsRequest, OrderEvent, OrderStatus, PayOrderRequest,
-    UpdateOrderRequest,
+    CancelOrderRequest, GetOrderRequest, ListOrderEventsRequest, ListOrderReturnsRequest, OrderEvent, OrderStatus,
+    PayOrderRequest, UpdateOrderRequest,
 };
 use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
@@ -12,13 +12,11 @@ use mallard_types::{Error, Kind, Result};
 use super::address_form::{self, FIELDS_MISSING};
 use super::checkout::{Card, LineView, Sums};
 use super::orders::status;
+use super::returns::{self, ReturnView, Returnable};
 use crate::answer::Answer;
-use crate::ask::Ask;
+use crate::ask::{Ask, route};
 use crate::text::{Text, fill};
 use crate::view::{Field, Frame, is_some, moment, options, picture_at, shown, stamp};
-
-/// Role of an account that may look but not buy.
-const NO_BUYING: &str = "ban:buy";
 
 struct Step {
     name: &'static str,
@@ -56,15 +54,22 @@ struct Page {
     address: Vec<Field>,
     address_open: bool,
     cancellable: bool,
+    returns: Vec<ReturnView>,
+    returnable: Vec<Returnable>,
+    reason: Field,
+    return_key: String,
+    return_open: bool,
 }
 
 /// What was refused, for the page that is shown again.
 #[derive(Default)]
-struct Refused {
-    text: &'static str,
-    error: Option<Error>,
+pub struct Refused {
+    pub text: &'static str,
+    pub error: Option<Error>,
     /// The key of a payment whose outcome nobody knows.
-    key: String,
+    pub key: String,
+    /// It was about a return.
+    pub is_return: bool,
 }
 
 /// Shows an order.
@@ -72,15 +77,20 @@ struct Refused {
 /// # Errors
 /// `order_not_found`; the order's.
 pub async fn show(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("GET", &route(&["/store/v1/orders/", id])).await?;
     render(ask, &caller, id, StatusCode::OK, Refused::default()).await
 }
 
-async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCode, refused: Refused) -> Result<Answer> {
-    let (mut one, mut other) = (ask.site.peers.order(), ask.site.peers.order());
+/// Shows an order with what was refused.
+///
+/// # Errors
+/// `order_not_found`; the order's.
+pub async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCode, refused: Refused) -> Result<Answer> {
+    let (mut one, mut other, mut third) = (ask.site.peers.order(), ask.site.peers.order(), ask.site.peers.order());
     let order = ask.read(caller, one.get_order(GetOrderRequest { id: id.to_owned() }));
     let events = ask.read(caller, other.list_order_events(ListOrderEventsRequest { id: id.to_owned() }));
-    let (order, events) = tokio::try_join!(order, events)?;
+    let returns = ask.read(caller, third.list_order_returns(ListOrderReturnsRequest { id: id.to_owned() }));
+    let (order, events, returns) = tokio::try_join!(order, events, returns)?;
     let order = order.order.unwrap_or_default();
     let t = ask.t;
     let (words, tone) = status(t, order.status());
@@ -88,6 +98,9 @@ async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCode, r
     let until = order.expires_at.as_ref().map(|at| moment(at.micros(), ask.lang)).unwrap_or_default();
     let to = order.address.clone().unwrap_or_default();
     let error = refused.error.as_ref();
+    let returnable = returns::returnable(ask, &order, &returns.returns, refused.is_return);
+    let reason = returns::reason(ask, error.filter(|_| refused.is_return));
+    let error = error.filter(|_| !refused.is_return);
     let about_address = error.filter(|error| address_form::concerns(error) && error.code != FIELDS_MISSING);
     let card = Card::new(ask, error.filter(|error| Card::concerns(error)));
     let typed = if about_address.is_some() { address_form::read(&ask.form) } else { to.clone() };
@@ -95,6 +108,7 @@ async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCode, r
     f.notice = match ask.query.get("done") {
         "cancelled" => t.cancelled_done,
         "address" => t.address_done,
+        "return" => t.return_done,
         _ => "",
     };
     let page = Page {
@@ -120,6 +134,11 @@ async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCode, r
         address: address_form::fields(ask, &typed, about_address),
         address_open: about_address.is_some(),
         cancellable: is_pending,
+        returns: returns.returns.iter().map(|asked| returns::view(ask, asked)).collect(),
+        returnable,
+        reason,
+        return_key: ask.site.ctx.id("web"),
+        return_open: refused.is_return,
         id: order.id,
         number: order.number,
         version: order.version,
@@ -156,6 +175,8 @@ fn step(ask: &Ask, event: &OrderEvent) -> Step {
         "refund_requested" => (t.event_refund_requested, "warn"),
         "refund_refused" => (t.event_refund_refused, "bad"),
         "refunded" => (t.event_refunded, "good"),
+        "return_requested" => (t.event_return_requested, "warn"),
+        "return_refused" => (t.event_return_refused, "bad"),
         // A kind a later version adds.
         _ => (t.order, "good"),
     };
@@ -192,7 +213,7 @@ fn reason(t: &'static Text, reason: &str) -> String {
 /// # Errors
 /// `order_not_found`; the order's.
 pub async fn cancel(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("POST", &route(&["/store/v1/orders/", id, "/cancel"])).await?;
     let request = CancelOrderRequest { id: id.to_owned(), ..CancelOrderRequest::default() };
     let mut client = ask.site.peers.order();
     match ask.write(&caller, client.cancel_order(request)).await {
@@ -206,11 +227,11 @@ pub async fn cancel(ask: &Ask, id: &str) -> Result<Answer> {
 /// # Errors
 /// `order_not_found`; the order's.
 pub async fn pay(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
-    if caller.has_role(NO_BUYING) {
-        let error = Error::forbidden("account_may_not_buy", "this account may not buy");
-        return again(ask, &caller, id, error).await;
-    }
+    let caller = match ask.permit("POST", &route(&["/store/v1/orders/", id, "/pay"])).await {
+        Ok(caller) => caller,
+        Err(error) if may_not_buy(&error) => return again(ask, &ask.shopper().await?, id, error).await,
+        Err(error) => return Err(error),
+    };
     if Card::is_incomplete(&ask.form) {
         let error = Error::refused(FIELDS_MISSING, "fill in the marked fields").param("payment.number");
         return again(ask, &caller, id, error).await;
@@ -234,7 +255,7 @@ pub async fn pay(ask: &Ask, id: &str) -> Result<Answer> {
 /// # Errors
 /// `order_not_found`; the order's.
 pub async fn address(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("PATCH", &route(&["/store/v1/orders/", id])).await?;
     let request = UpdateOrderRequest {
         id: id.to_owned(),
         address: Some(address_form::read(&ask.form)),
@@ -257,11 +278,17 @@ async fn again(ask: &Ask, caller: &Caller, id: &str, error: Error) -> Result<Ans
         Kind::Conflict | Kind::Precondition => (StatusCode::CONFLICT, t.order_moved),
         Kind::Invalid | Kind::Refused if Card::concerns(&error) => (StatusCode::UNPROCESSABLE_ENTITY, t.see_payment),
         Kind::Invalid | Kind::Refused => (StatusCode::UNPROCESSABLE_ENTITY, t.see_fields),
-        Kind::Forbidden if error.code == "account_may_not_buy" => (StatusCode::FORBIDDEN, t.may_not_buy),
+        Kind::Forbidden if may_not_buy(&error) => (StatusCode::FORBIDDEN, t.may_not_buy),
         Kind::Unavailable | Kind::Deadline => (StatusCode::SERVICE_UNAVAILABLE, t.outcome_unknown),
         _ => return Err(error),
     };
     let unknown = matches!(error.kind, Kind::Unavailable | Kind::Deadline);
     let key = if unknown { ask.form.get("key").to_owned() } else { String::new() };
-    render(ask, caller, id, status, Refused { text, error: Some(error), key }).await
+    render(ask, caller, id, status, Refused { text, error: Some(error), key, is_return: false }).await
+}
+
+/// Tells whether an account was refused that may look and not buy.
+pub fn may_not_buy(error: &Error) -> bool {
+    let level = error.details.as_ref().and_then(|details| details["level"].as_str());
+    error.code == "account_banned" && level == Some("buy")
 }

@@ -6,7 +6,6 @@ use mallard_proto::cart::v1::MergeCartRequest;
 use mallard_proto::identity::v1::{LoginRequest, LogoutRequest, RegisterRequest, Tokens, User};
 use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
-use tonic::Request;
 
 use crate::answer::{Answer, CookieChange};
 use crate::ask::Ask;
@@ -15,8 +14,6 @@ use crate::error::at_field;
 use crate::store::Kept;
 use crate::view::{Field, Frame};
 
-/// Metadata in which an edge passes on what the client says it is.
-const USER_AGENT: &str = "mallard-user-agent";
 const PASSWORD_CHARS_MAX: u32 = 200;
 
 #[derive(Template)]
@@ -110,7 +107,8 @@ fn email(ask: &Ask) -> Field {
     Field { kind: "email", inputmode: "email", maxlength: 254, ..field }
 }
 
-fn password(label: &'static str, name: &'static str, autocomplete: &'static str) -> Field {
+/// Makes the field of a password.
+pub fn password(label: &'static str, name: &'static str, autocomplete: &'static str) -> Field {
     // Never shown again: what was typed stays out of the page.
     Field { kind: "password", maxlength: PASSWORD_CHARS_MAX, ..Field::text(name, label, "", autocomplete).required() }
 }
@@ -126,7 +124,8 @@ pub async fn sign_in(ask: &Ask) -> Result<Answer> {
         device: String::new(),
     };
     let mut client = ask.site.peers.identity();
-    match ask.write(&Caller::default(), client.login(named(ask, request))).await {
+    let caller = ask.permit("POST", "/auth/v1/login").await?;
+    match ask.write(&stranger(caller), client.login(request)).await {
         Ok(answer) => enter(ask, answer.user, answer.tokens).await,
         Err(error) => match error.kind {
             Kind::Unauthenticated | Kind::Invalid => form_in(ask, StatusCode::UNPROCESSABLE_ENTITY, ask.t.bad_login),
@@ -152,7 +151,8 @@ pub async fn sign_up(ask: &Ask) -> Result<Answer> {
         device: String::new(),
     };
     let mut client = ask.site.peers.identity();
-    match ask.write(&Caller::default(), client.register(named(ask, request))).await {
+    let caller = ask.permit("POST", "/auth/v1/register").await?;
+    match ask.write(&stranger(caller), client.register(request)).await {
         Ok(answer) => enter(ask, answer.user, answer.tokens).await,
         Err(error) => match error.kind {
             Kind::Invalid => form_up(ask, StatusCode::UNPROCESSABLE_ENTITY, ask.t.see_fields, Some(&error)),
@@ -190,7 +190,7 @@ async fn enter(ask: &Ask, user: Option<User>, tokens: Option<Tokens>) -> Result<
 
 /// Merges the guest's cart, or looks at the shopper's own; returns how many different things it holds.
 async fn merged(ask: &Ask, session: &crate::session::Session, cart_token: String) -> Result<u32> {
-    let caller = ask.as_of(session).await?;
+    let caller = ask.permit_with(session, "POST", "/store/v1/cart/merge").await?;
     let mut client = ask.site.peers.cart();
     // Without a guest's cart it answers the shopper's own.
     let answer = ask.write(&caller, client.merge_cart(MergeCartRequest { cart_token })).await?;
@@ -202,10 +202,15 @@ async fn merged(ask: &Ask, session: &crate::session::Session, cart_token: String
 /// # Errors
 /// Identity's when it does not answer.
 pub async fn sign_out(ask: &Ask) -> Result<Answer> {
-    let caller = ask.caller().await?;
-    if !caller.user_id.is_empty() {
-        let mut client = ask.site.peers.identity();
-        ask.write(&caller, client.logout(LogoutRequest { all_devices: false })).await?;
+    match ask.permit("POST", "/auth/v1/logout").await {
+        Ok(caller) => {
+            let mut client = ask.site.peers.identity();
+            ask.write(&caller, client.logout(LogoutRequest { all_devices: false })).await?;
+            ask.site.door.read_after("Logout").await?;
+        }
+        // Nobody is signed in any more.
+        Err(error) if error.kind == Kind::Unauthenticated => {}
+        Err(error) => return Err(error),
     }
     ask.site.sessions.end(&ask.secret).await?;
     Ok(Answer::to(ask.link("/?done=signed-out")).cookie(CookieChange::End))
@@ -225,10 +230,7 @@ fn destination(ask: &Ask) -> String {
     if split_language(next).0.is_some() { next.to_owned() } else { ask.link(next) }
 }
 
-fn named<T>(ask: &Ask, message: T) -> Request<T> {
-    let mut request = Request::new(message);
-    if let Ok(value) = ask.user_agent().parse() {
-        request.metadata_mut().insert(USER_AGENT, value);
-    }
-    request
+/// Returns somebody who is not signed in, at the same door: a login says anew who somebody is.
+fn stranger(caller: Caller) -> Caller {
+    Caller { surface: caller.surface, ..Caller::default() }
 }

@@ -13,6 +13,7 @@ use crate::view::Field;
 
 /// Most lines an order has.
 const LINES_MAX: usize = 100;
+const COUPON_CHARS_MAX: usize = 50;
 
 /// Lines that a visitor chose out of a cart that cannot be bought as a whole; empty for the whole cart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +61,12 @@ impl Chosen {
         let hash: [u8; 32] = hash.finalize().into();
         format!("web-{}", hex(&hash[..16]))
     }
+}
+
+/// Reads the coupon, of which there is at most one.
+pub fn coupons(form: &Fields) -> Vec<String> {
+    let code: String = form.get("coupon").chars().take(COUPON_CHARS_MAX).collect();
+    if code.is_empty() { Vec::new() } else { vec![code] }
 }
 
 /// Makes a key nobody has used.

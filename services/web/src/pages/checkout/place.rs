@@ -16,13 +16,12 @@ use super::show::{Shown, Trouble, ask_both, remember, render};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::pages::address_form::{self, FIELDS_MISSING};
+use crate::pages::order::may_not_buy;
 use crate::text::fill;
 use crate::view;
 
 /// How long what the page showed may be shown again.
 const RECALL: Duration = Duration::from_secs(900);
-/// Role of an account that may look but not buy.
-const NO_BUYING: &str = "ban:buy";
 const KEY_BYTES_MAX: usize = 100;
 
 /// Places the order.
@@ -30,8 +29,15 @@ const KEY_BYTES_MAX: usize = 100;
 /// # Errors
 /// What no form can mend.
 pub async fn place(ask: &Ask) -> Result<Answer> {
-    let caller = ask.shopper().await?;
     let chosen = Chosen::read(&ask.form);
+    if ask.form.get("apply") == "1" {
+        return reprice(ask, chosen).await;
+    }
+    let caller = match ask.permit("POST", "/store/v1/orders").await {
+        Ok(caller) => caller,
+        Err(error) if may_not_buy(&error) => return refused(ask, &ask.shopper().await?, chosen, error).await,
+        Err(error) => return Err(error),
+    };
     match send(ask, &caller, &chosen).await {
         Ok(answer) => placed(ask, &caller, answer, &chosen).await,
         Err(error) => refused(ask, &caller, chosen, error).await,
@@ -40,9 +46,6 @@ pub async fn place(ask: &Ask) -> Result<Answer> {
 
 async fn send(ask: &Ask, caller: &Caller, chosen: &Chosen) -> Result<PlaceOrderResponse> {
     let form = &ask.form;
-    if caller.has_role(NO_BUYING) {
-        return Err(Error::forbidden("account_may_not_buy", "this account may not buy"));
-    }
     let method = form.get("method");
     if method != "card" && method != "later" {
         return Err(Error::refused("payment_method_missing", "choose card or later").param("method"));
@@ -65,6 +68,7 @@ async fn send(ask: &Ask, caller: &Caller, chosen: &Chosen) -> Result<PlaceOrderR
             currency: form.get("currency").to_owned(),
         }),
         lines: chosen.lines()?,
+        coupon_codes: form::coupons(form),
         note: form.get("note").to_owned(),
         idempotency_key: key.to_owned(),
         ..PlaceOrderRequest::default()
@@ -133,6 +137,19 @@ async fn refused(ask: &Ask, caller: &Caller, chosen: Chosen, error: Error) -> Re
     render(ask, status, Shown { quote, book, chosen, key }, trouble, Some(&error))
 }
 
+/// Shows the page again with the price that a coupon makes.
+async fn reprice(ask: &Ask, chosen: Chosen) -> Result<Answer> {
+    let caller = ask.permit("POST", "/store/v1/checkout/quote").await?;
+    match ask_both(ask, &caller, &chosen, form::coupons(&ask.form)).await {
+        Ok((quote, book)) => {
+            remember(ask, &quote, &book);
+            let key = form::fresh_key(ask);
+            render(ask, StatusCode::OK, Shown { quote, book, chosen, key }, Trouble::default(), None)
+        }
+        Err(error) => refused(ask, &caller, chosen, error).await,
+    }
+}
+
 /// Returns what the page showed before, with the new quote where the refusal brought one; asks for what is missing.
 async fn again(
     ask: &Ask,
@@ -147,7 +164,10 @@ async fn again(
     let (quote, book) = match (recall, told) {
         (Some(recall), Some(quote)) => (Arc::new(quote), recall.book),
         (Some(recall), None) if !is_price && error.code != "idempotency_conflict" => (recall.quote, recall.book),
-        _ => ask_both(ask, caller, chosen).await?,
+        _ => {
+            let coupons = if is_coupon(error) { Vec::new() } else { form::coupons(&ask.form) };
+            ask_both(ask, caller, chosen, coupons).await?
+        }
     };
     remember(ask, &quote, &book);
     Ok((quote, book))
@@ -172,7 +192,8 @@ fn words(ask: &Ask, error: &Error) -> Option<(StatusCode, Trouble)> {
         "cart_already_ordered" => (status, with(t.already_ordered, &ordered(error), t.see_orders)),
         "idempotency_conflict" => (status, with(t.form_used, "/orders", t.see_orders)),
         "address_not_found" | "address_required" => (unprocessable, text(t.address_gone)),
-        "account_may_not_buy" => (status, text(t.may_not_buy)),
+        "account_banned" if may_not_buy(error) => (status, text(t.may_not_buy)),
+        _ if is_coupon(error) => (unprocessable, text(t.coupon_bad)),
         "payment_method_missing" | "payment_method_unavailable" => (unprocessable, text(t.method_bad)),
         "form_key_missing" => (unprocessable, text(t.problem_form_text)),
         _ if error.kind == Kind::PaymentFailed => {
@@ -187,6 +208,10 @@ fn words(ask: &Ask, error: &Error) -> Option<(StatusCode, Trouble)> {
         }
         _ => return None,
     })
+}
+
+fn is_coupon(error: &Error) -> bool {
+    error.param.as_deref().is_some_and(|param| param.starts_with("coupon_codes"))
 }
 
 fn ordered(error: &Error) -> String {

@@ -5,7 +5,7 @@ use mallard_proto::order::v1::{GetOrderRequest, OrderStatus};
 use mallard_types::Result;
 
 use crate::answer::Answer;
-use crate::ask::Ask;
+use crate::ask::{Ask, route};
 use crate::text::fill;
 use crate::view::{Frame, moment, shown};
 
@@ -29,7 +29,7 @@ struct Page {
 /// # Errors
 /// `order_not_found`; the order's.
 pub async fn result(ask: &Ask, id: &str) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("GET", &route(&["/store/v1/orders/", id])).await?;
     let mut client = ask.site.peers.order();
     let order = ask.read(&caller, client.get_order(GetOrderRequest { id: id.to_owned() })).await?.order;
     let order = order.unwrap_or_default();

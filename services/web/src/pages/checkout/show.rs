@@ -17,6 +17,7 @@ use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::pages::address_form::{self, Offered};
 use crate::session::Recall;
+use crate::visits::Visit;
 use crate::view::{Field, Frame, Picture, is_some, options, picture_at, shown};
 
 /// Most entries of an address book.
@@ -108,6 +109,8 @@ struct Page {
     cvc: Field,
     note: String,
     note_error: &'static str,
+    coupon: String,
+    coupon_error: &'static str,
     lines: Vec<LineView>,
     quote: Sums,
 }
@@ -136,15 +139,16 @@ pub struct Shown {
 /// # Errors
 /// The order's and identity's.
 pub async fn show(ask: &Ask) -> Result<Answer> {
-    let caller = ask.shopper().await?;
+    let caller = ask.permit("POST", "/store/v1/checkout/quote").await?;
     let chosen = Chosen::read(&ask.query);
-    let (quote, book) = match ask_both(ask, &caller, &chosen).await {
+    let (quote, book) = match ask_both(ask, &caller, &chosen, Vec::new()).await {
         Ok(both) => both,
         // The cart's page shows what is the matter.
         Err(error) if says_cart(&error) => return Ok(Answer::to(ask.link("/cart"))),
         Err(error) => return Err(error),
     };
     remember(ask, &quote, &book);
+    ask.site.visits.count(Visit::Checkout);
     let key = chosen.key(ask, &caller.user_id);
     render(ask, StatusCode::OK, Shown { quote, book, chosen, key }, Trouble::default(), None)
 }
@@ -157,10 +161,15 @@ fn says_cart(error: &Error) -> bool {
 }
 
 /// Asks for the quote and the address book, at the same time.
-pub async fn ask_both(ask: &Ask, caller: &Caller, chosen: &Chosen) -> Result<(Arc<Quote>, Arc<Vec<BookAddress>>)> {
+pub async fn ask_both(
+    ask: &Ask,
+    caller: &Caller,
+    chosen: &Chosen,
+    coupon_codes: Vec<String>,
+) -> Result<(Arc<Quote>, Arc<Vec<BookAddress>>)> {
     let (mut order, mut identity) = (ask.site.peers.order(), ask.site.peers.identity());
     let lines = chosen.lines()?;
-    let quote = ask.read(caller, order.quote(QuoteRequest { lines, ..QuoteRequest::default() }));
+    let quote = ask.read(caller, order.quote(QuoteRequest { lines, coupon_codes, ..QuoteRequest::default() }));
     let book =
         ask.read(caller, identity.list_addresses(ListAddressesRequest { limit: BOOK_MAX, cursor: String::new() }));
     let (quote, book) = tokio::try_join!(quote, book)?;
@@ -217,6 +226,10 @@ pub fn render(
         cvc: card.cvc,
         note: form.get("note").to_owned(),
         note_error: error.filter(|error| error.code == "note_too_long").map_or("", |_| ask.t.field_too_long),
+        coupon: form.get("coupon").to_owned(),
+        coupon_error: error
+            .filter(|error| error.param.as_deref().is_some_and(|param| param.starts_with("coupon_codes")))
+            .map_or("", |_| ask.t.coupon_bad),
         lines: shown.quote.lines.iter().map(|line| line_view(ask, line)).collect(),
         quote: Sums::of_quote(&shown.quote),
     };

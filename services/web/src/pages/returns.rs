@@ -1,0 +1,166 @@
+//! Giving goods of an order back: what can still be, what was asked, and what became of it.
+
+use http::StatusCode;
+use mallard_proto::order::v1::{CreateReturnRequest, LineInput, Order, OrderStatus, Return, ReturnStatus};
+use mallard_types::{Error, Kind, Result};
+
+use super::order::{Refused, render};
+use crate::answer::Answer;
+use crate::ask::{Ask, route};
+use crate::error::at_field;
+use crate::text::Text;
+use crate::view::{Field, Picture, moment, options, picture_at, shown, stamp};
+
+const REASON_CHARS_MAX: u32 = 500;
+const KEY_CHARS_MAX: usize = 100;
+
+/// Goods that can be given back.
+pub struct Returnable {
+    pub sku: String,
+    pub title: String,
+    pub options: String,
+    pub picture: Picture,
+    /// Most units.
+    pub left: i64,
+    /// Units asked for; shown again after a refusal.
+    pub asked: i64,
+}
+
+/// A return that was asked for.
+pub struct ReturnView {
+    pub status: &'static str,
+    pub tone: &'static str,
+    pub date: String,
+    pub stamp: String,
+    /// Titles and units.
+    pub lines: Vec<String>,
+    pub reason: String,
+    pub amount: String,
+    /// Why it was refused.
+    pub answer: String,
+}
+
+/// Lists what can still be given back: what was sent, less what came back and what is on its way there.
+pub fn returnable(ask: &Ask, order: &Order, returns: &[Return], is_again: bool) -> Vec<Returnable> {
+    if !matches!(order.status(), OrderStatus::Shipped | OrderStatus::Delivered | OrderStatus::Completed) {
+        return Vec::new();
+    }
+    let open = |sku: &str| -> i64 {
+        let waiting = returns.iter().filter(|one| matches!(one.status(), ReturnStatus::Requested | ReturnStatus::Approved));
+        waiting.flat_map(|one| &one.lines).filter(|line| line.sku_id == sku).map(|line| line.quantity).sum()
+    };
+    let mut out: Vec<Returnable> = Vec::new();
+    for line in &order.lines {
+        let here = line.quantity - line.returned;
+        // A SKU may stand in several lines; a return names the SKU.
+        if let Some(same) = out.iter_mut().find(|one| one.sku == line.sku_id) {
+            same.left += here;
+            continue;
+        }
+        out.push(Returnable {
+            sku: line.sku_id.clone(),
+            title: line.title.clone(),
+            options: options(&line.options),
+            picture: picture_at(&line.image_url, &line.title),
+            left: here - open(&line.sku_id),
+            asked: if is_again { ask.form.number(&field(&line.sku_id)).unwrap_or(0) } else { 0 },
+        });
+    }
+    out.retain(|one| one.left > 0);
+    out
+}
+
+/// Makes the field of the reason.
+pub fn reason(ask: &Ask, error: Option<&Error>) -> Field {
+    let typed = error.map_or("", |_| ask.form.get("reason"));
+    let field = Field { maxlength: REASON_CHARS_MAX, ..Field::text("reason", ask.t.return_reason, typed, "off").required() };
+    match error {
+        Some(error) if error.param.as_deref() == Some("reason") => Field { error: at_field(ask.t, error), ..field },
+        _ => field,
+    }
+}
+
+/// Shows a return in words.
+pub fn view(ask: &Ask, asked: &Return) -> ReturnView {
+    let (status, tone) = status(ask.t, asked.status());
+    let at = asked.created_at.as_ref().map(|at| at.micros()).unwrap_or_default();
+    ReturnView {
+        status,
+        tone,
+        date: moment(at, ask.lang),
+        stamp: stamp(at),
+        lines: asked.lines.iter().map(|line| format!("{} × {}", line.title, line.quantity)).collect(),
+        reason: asked.reason.clone(),
+        amount: shown(&asked.amount),
+        answer: asked.answer.clone(),
+    }
+}
+
+fn status(t: &'static Text, status: ReturnStatus) -> (&'static str, &'static str) {
+    match status {
+        ReturnStatus::Requested => (t.return_requested, "warn"),
+        ReturnStatus::Refused => (t.return_refused, "bad"),
+        ReturnStatus::Approved => (t.return_approved, "good"),
+        ReturnStatus::Refunded => (t.return_refunded, "good"),
+        ReturnStatus::Withdrawn => (t.return_withdrawn, "bad"),
+    }
+}
+
+fn field(sku: &str) -> String {
+    format!("units-{sku}")
+}
+
+/// Asks to give goods back.
+///
+/// # Errors
+/// `order_not_found`; the order's.
+pub async fn create(ask: &Ask, id: &str) -> Result<Answer> {
+    let caller = ask.permit("POST", &route(&["/store/v1/orders/", id, "/returns"])).await?;
+    let mut lines = Vec::new();
+    for (name, value) in ask.form.pairs() {
+        let Some(sku) = name.strip_prefix("units-") else { continue };
+        match value.trim().parse::<i64>() {
+            Ok(0) => {}
+            Ok(quantity) => {
+                lines.push(LineInput { sku_id: sku.to_owned(), quantity, agreed_unit_price_nanos: None });
+            }
+            Err(_) if value.trim().is_empty() => {}
+            Err(_) => return refused(ask, &caller, id, Error::refused("quantity_out_of_range", "a whole number")).await,
+        }
+    }
+    if lines.is_empty() {
+        return refused(ask, &caller, id, Error::refused("return_empty", "choose what to give back")).await;
+    }
+    let reason = ask.form.get("reason").to_owned();
+    if reason.is_empty() {
+        let error = Error::invalid("required", "say why").param("reason");
+        return refused(ask, &caller, id, error).await;
+    }
+    let idempotency_key = ask.form.get("key").chars().take(KEY_CHARS_MAX).collect();
+    let request = CreateReturnRequest { id: id.to_owned(), lines, reason, idempotency_key };
+    let mut client = ask.site.peers.order();
+    match ask.write(&caller, client.create_return(request)).await {
+        Ok(_) => Ok(Answer::to(ask.link(&format!("/orders/{id}?done=return")))),
+        Err(error) => refused(ask, &caller, id, error).await,
+    }
+}
+
+/// Shows the order as it stands and why the return was refused.
+async fn refused(ask: &Ask, caller: &mallard_rpc::Caller, id: &str, error: Error) -> Result<Answer> {
+    let t = ask.t;
+    let (status, text) = match error.kind {
+        Kind::Conflict | Kind::Precondition => (StatusCode::CONFLICT, t.order_moved),
+        Kind::Invalid | Kind::Refused => {
+            let text = match error.code.as_ref() {
+                "return_empty" => t.return_empty,
+                "too_many_returns" => t.return_too_many,
+                _ if error.param.as_deref() == Some("reason") => t.see_fields,
+                _ => t.return_bad,
+            };
+            (StatusCode::UNPROCESSABLE_ENTITY, text)
+        }
+        _ => return Err(error),
+    };
+    let refused = Refused { text, error: Some(error), is_return: true, ..Refused::default() };
+    render(ask, caller, id, status, refused).await
+}
