@@ -16,8 +16,11 @@ pub struct Config {
     pub absent_max: usize,
     /// How long an id is remembered as belonging to nobody, in milliseconds.
     pub absent_ms: u64,
-    /// Most pages of lists kept in memory.
+    /// Most pages of lists kept in memory, and most counts of facets.
     pub pages_max: usize,
+    /// How long counts of facets are served where other processes change products, in milliseconds; a change of this process
+    /// shows at once.
+    pub facets_trust_ms: u64,
     /// How long anything in memory is served before its version is looked up again, in milliseconds: a change made by
     /// another process shows within this time. 0 where no other process writes the same database: what is in memory is
     /// true then, and a warm read costs no SQL at all.
@@ -43,6 +46,7 @@ impl Default for Config {
             absent_max: 20_000,
             absent_ms: 900,
             pages_max: 2_000,
+            facets_trust_ms: 2_000,
             shared_trust_ms: 300,
             house_seller: "sel_mallard".to_owned(),
             images_per_seller_max: 1_000,

@@ -4,10 +4,13 @@ use std::sync::Arc;
 
 use mallard_types::{Result, page};
 
-use super::{App, Scope};
+use super::{App, Facets, Scope};
 use crate::domain::{Filter, Order, Product, Status};
 use crate::error::Refusal;
 use crate::store::{Key, ListPage};
+
+/// Stands for a category or brand that nobody knows: no row has this id.
+const NOBODY: &str = "-";
 
 /// What a shopper asks for; empty means no matter.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +37,8 @@ pub struct ShopQuery {
     pub cursor: String,
     /// Whether to count all pages.
     pub count: bool,
+    /// Whether to count what the found products have in common.
+    pub facets: bool,
 }
 
 /// What a seller or operator asks for; empty means no matter.
@@ -62,6 +67,8 @@ pub struct Page {
     pub next_cursor: String,
     /// Products in all pages, when asked.
     pub count: Option<i64>,
+    /// What the products of all pages have in common, when asked.
+    pub facets: Option<Arc<Facets>>,
 }
 
 impl App {
@@ -83,17 +90,27 @@ impl App {
             ..Filter::default()
         }
         .with_q(&query.q)?;
-        let nothing = Page { count: query.count.then_some(0), ..Page::default() };
+        let mut known = true;
         if !query.category.is_empty() {
-            let Some(id) = self.category_id(&query.category).await? else { return Ok(nothing) };
-            filter.category_id = Some(id);
+            let id = self.category_id(&query.category).await?;
+            known &= id.is_some();
+            filter.category_id = Some(id.unwrap_or_else(|| NOBODY.to_owned()));
         }
         if !query.brand.is_empty() {
-            let Some(id) = self.brand_id(&query.brand).await? else { return Ok(nothing) };
-            filter.brand_id = Some(id);
+            let id = self.brand_id(&query.brand).await?;
+            known &= id.is_some();
+            filter.brand_id = Some(id.unwrap_or_else(|| NOBODY.to_owned()));
+        }
+        let facets = match query.facets {
+            true => Some(self.facets(&filter).await?),
+            false => None,
+        };
+        if !known {
+            return Ok(Page { count: query.count.then_some(0), facets, ..Page::default() });
         }
         let list = self.list(filter, after, limit, query.count).await?;
-        self.page(&list, order, |product| product.status == Status::Listed).await
+        let page = self.page(&list, order, |product| product.status == Status::Listed).await?;
+        Ok(Page { facets, ..page })
     }
 
     /// Returns a page of products in any state but deleted, newest first.
@@ -150,7 +167,7 @@ impl App {
             Some(key) => page::encode_cursor(&[order.as_str(), &key.value, &key.id]),
             None => String::new(),
         };
-        Ok(Page { products, next_cursor, count: list.count })
+        Ok(Page { products, next_cursor, count: list.count, facets: None })
     }
 }
 

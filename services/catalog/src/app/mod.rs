@@ -4,17 +4,20 @@
 //! |---|---|
 //! | `read.rs` | get, batch get, SKUs |
 //! | `list.rs` | lists for shoppers, sellers and operators |
+//! | `facets.rs` | what found products have in common |
 //! | `write.rs` | create, change, list, delist, delete |
 //! | `shelves.rs` | categories and brands |
 //! | `images.rs` | pictures |
 
 mod audited;
+mod facets;
 mod images;
 mod list;
 mod read;
 mod shelves;
 mod write;
 
+pub use facets::{Facets, Value};
 pub use list::{AdminQuery, Page, ShopQuery};
 pub use read::SkuView;
 pub use write::{Changing, Creating};
@@ -47,6 +50,7 @@ pub struct App {
     config: Config,
     directory: Directory,
     pages: Cache<String, Arc<ListPage>>,
+    facets: Cache<String, Arc<Facets>>,
 }
 
 /// Whose products a caller may change.
@@ -65,10 +69,12 @@ impl App {
         // Pages are keyed by the tide, so a change of this process makes them unreachable at once; the time to live is for
         // changes of others.
         let ttl = config.trust().unwrap_or(PAGE_TTL);
+        let facets_ttl = config.trust().map_or(PAGE_TTL, |_| Duration::from_millis(config.facets_trust_ms));
         App {
             shelf: Shelf::new(store.clone(), &config),
             directory: Directory::new(store.clone(), &config),
             pages: Cache::new("catalog_pages", Options::new(config.pages_max, ttl)),
+            facets: Cache::new("catalog_facets", Options::new(config.pages_max, facets_ttl)),
             ctx,
             store,
             config,

@@ -6,15 +6,18 @@
 //! | `validate.rs` | the checks of its parts |
 //! | `category.rs` | the tree |
 //! | `filter.rs` | what a list can be asked |
+//! | `facets.rs` | what found products have in common |
 //! | `picture.rs` | what an uploaded picture is, by its bytes |
 
 mod category;
+mod facets;
 mod filter;
 mod picture;
 mod product;
 mod validate;
 
 pub use category::{Category, Tree, check_category};
+pub use facets::{Facet, PriceRange, price_ranges};
 pub use filter::{Filter, Order};
 pub use picture::{Picture, check_alt, kept_name, named_format, picture_url};
 pub use product::{Change, Draft, FirstStock, Product, Status, Variant, VariantInput};

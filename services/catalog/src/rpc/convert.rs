@@ -9,7 +9,7 @@ use mallard_types::{Error, Money, Result};
 use prost::Message;
 use sha2::{Digest, Sha256};
 
-use crate::app::{Changing, Creating, SkuView};
+use crate::app::{Changing, Creating, Facets, SkuView, Value};
 use crate::domain::{
     Brand, Category, Change, Draft, Image, Product, ProductOption, Status, Translation, Variant, VariantInput,
 };
@@ -81,6 +81,21 @@ pub fn category_out(category: &Category) -> pb::Category {
         parent_id: category.parent_id.clone(),
         names: category.names.clone(),
         position: category.position,
+    }
+}
+
+/// Writes counts of what products have in common.
+pub fn facets_out(facets: &Facets) -> pb::Facets {
+    let all = |values: &[Value]| -> Vec<pb::Facet> {
+        let one =
+            |value: &Value| pb::Facet { value: value.value.clone(), label: value.label.clone(), count: value.count };
+        values.iter().map(one).collect()
+    };
+    pb::Facets {
+        brands: all(&facets.brands),
+        categories: all(&facets.categories),
+        prices: all(&facets.prices),
+        in_stock: all(&facets.in_stock),
     }
 }
 

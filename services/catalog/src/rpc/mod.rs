@@ -44,6 +44,7 @@ impl CatalogService for Rpc {
             limit: request.limit,
             cursor: request.cursor,
             count: request.count,
+            facets: request.facets,
         };
         Ok(Response::new(page_out(self.0.shop_list(query).await.map_err(status)?)))
     }
@@ -192,5 +193,6 @@ impl CatalogService for Rpc {
 
 fn page_out(page: Page) -> pb::ListProductsResponse {
     let products = page.products.iter().map(|product| product_out(product)).collect();
-    pb::ListProductsResponse { products, next_cursor: page.next_cursor, count: page.count, facets: None }
+    let facets = page.facets.map(|facets| convert::facets_out(&facets));
+    pb::ListProductsResponse { products, next_cursor: page.next_cursor, count: page.count, facets }
 }

@@ -74,7 +74,8 @@ impl Store {
     }
 }
 
-fn conditions(filter: &Filter) -> (String, Vec<Value>) {
+/// Makes the condition that found products meet, and its parameters.
+pub(super) fn conditions(filter: &Filter) -> (String, Vec<Value>) {
     let mut parts = Vec::new();
     let mut params = Vec::new();
     match filter.statuses.as_slice() {

@@ -5,15 +5,18 @@
 //! | `body.rs` | the stored form of a product |
 //! | `products.rs` | products and their SKUs: read and write |
 //! | `lists.rs` | lists with filters, order and pages |
+//! | `facets.rs` | counts of what found products have in common |
 //! | `directory.rs` | categories and brands |
 //! | `images.rs` | pictures |
 
 mod body;
 mod directory;
+mod facets;
 mod images;
 mod lists;
 mod products;
 
+pub use facets::PriceCount;
 pub use images::{ImageRow, Kept};
 pub use lists::{Key, ListPage};
 pub use products::{Created, Stamp, Stocked};
