@@ -48,7 +48,19 @@ impl Patience {
 /// # Errors
 /// `body_too_large` (status 413), `body_too_slow` (408), `unsupported_media_type` (415), `malformed_body` when the client
 /// breaks off.
-pub async fn read(headers: &HeaderMap, mut body: Body, bytes_max: usize, patience: &Patience) -> Result<Bytes> {
+pub async fn read(headers: &HeaderMap, body: Body, bytes_max: usize, patience: &Patience) -> Result<Bytes> {
+    let bytes = take(headers, body, bytes_max, patience).await?;
+    if !bytes.is_empty() {
+        check_type(headers)?;
+    }
+    Ok(bytes)
+}
+
+/// Reads the whole body, whatever it is.
+///
+/// # Errors
+/// As [`read`], but for its type.
+pub async fn take(headers: &HeaderMap, mut body: Body, bytes_max: usize, patience: &Patience) -> Result<Bytes> {
     let bytes_max = bytes_max as u64;
     let announced = body.size_hint().lower();
     // A client that asks before it sends has nothing to lose, so it is told at once.
@@ -77,11 +89,7 @@ pub async fn read(headers: &HeaderMap, mut body: Body, bytes_max: usize, patienc
     if seen > bytes_max {
         return Err(too_large(bytes_max));
     }
-    let bytes = bytes.freeze();
-    if !bytes.is_empty() {
-        check_type(headers)?;
-    }
-    Ok(bytes)
+    Ok(bytes.freeze())
 }
 
 fn too_large(bytes_max: u64) -> Error {

@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use mallard_proto::rest::RouteInfo;
-use mallard_rpc::{Call, Trace};
+use mallard_rpc::{Call, Surface, Trace};
 use mallard_types::{Error, Kind, Micros, Result};
 use tokio::time::{Instant, timeout_at};
 
@@ -26,12 +26,14 @@ use crate::{canary, crowd, origin, policy, problem, table};
 
 mod config;
 mod copies;
+mod guard;
 mod respond;
 mod visit;
 mod work;
 
 pub use config::EdgeConfig;
 pub use copies::{Copies, CopiesConfig};
+pub use guard::{Answering, Stands};
 pub use respond::{REQUEST_ID, harden, request_id};
 use visit::Visit;
 
@@ -83,6 +85,8 @@ pub struct Edge {
     limits: Limits,
     friction: Friction,
     door: Arc<Door>,
+    /// Number of the first lane of pages: they are measured apart from their routes.
+    page_lanes: usize,
     config: EdgeConfig,
 }
 
@@ -111,7 +115,8 @@ impl Edge {
             copies: Copies::new(config.copies.clone()),
             limits,
             friction: Friction::new(config.friction.clone()),
-            door: Door::new(config.concurrency.clone(), services, lanes),
+            door: Door::new(config.concurrency.clone(), services, 2 * lanes),
+            page_lanes: lanes,
             config,
         }))
     }
@@ -139,10 +144,8 @@ impl Edge {
     /// Answers a request.
     pub async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
-        let request_id = respond::request_id(&parts.headers).unwrap_or_else(|| (self.source.id)("req"));
-        let trace = respond::trace(&parts.headers).unwrap_or_else(|| (self.source.trace)());
-        let mut visit = Visit::new(self.config.proxies.client(&parts), request_id, trace);
-        let (route, answer) = match self.screen(&parts, &mut visit) {
+        let mut visit = self.visit(&parts);
+        let (route, answer) = match self.screen(&parts, table::surface(parts.uri.path()), &mut visit) {
             Err(error) => (None, Err(error)),
             Ok(()) => match self.table.find(&parts.method, parts.uri.path()) {
                 Found::Route(route, params) => {
@@ -158,20 +161,27 @@ impl Edge {
             false => refuse(&error, &visit.request_id),
         });
         let mut response = respond::response(&parts, reply, &visit.request_id);
-        visit.write(&self.config, &parts, response.headers_mut());
+        visit.write(&self.config, response.headers_mut());
+        self.config.cors.open(&parts.headers, response.headers_mut());
         self.report(&parts, route, response.status(), &visit);
         response
     }
 
+    /// Begins the way of a request.
+    fn visit(&self, parts: &Parts) -> Visit {
+        let request_id = respond::request_id(&parts.headers).unwrap_or_else(|| (self.source.id)("req"));
+        let trace = respond::trace(&parts.headers).unwrap_or_else(|| (self.source.trace)());
+        Visit::new(self.config.proxies.client(parts), request_id, trace)
+    }
+
     /// Looks at what a request brings before anything is done for it.
-    fn screen(&self, parts: &Parts, visit: &mut Visit) -> Result<()> {
+    fn screen(&self, parts: &Parts, surface: Surface, visit: &mut Visit) -> Result<()> {
         let bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
         if parts.headers.len() > self.config.headers_max || bytes > self.config.header_bytes_max {
             let (count, bytes) = (self.config.headers_max, self.config.header_bytes_max);
             let message = format!("a request may have at most {count} headers of together {bytes} bytes");
             return Err(visit.turn_away(Error::invalid("headers_too_large", message)));
         }
-        let surface = table::surface(parts.uri.path());
         self.config.addresses.check(surface, visit.client.address).map_err(|error| visit.turn_away(error))
     }
 

@@ -14,6 +14,8 @@
 //! 9. [`endpoint`]: the call over the service's channel and the typed answer into JSON and headers
 //! 10. [`problem`]: every refusal in the one error form of the API
 //!
+//! Pages for people take the steps 1 to 4 in the name of a route ([`Edge::guard`]).
+//!
 //! [`openapi`] and [`docs`] show the same routes to people.
 //!
 //! Deliberately absent: no route, field or rule is written here; no service is named; nothing here reads a clock or makes
@@ -45,7 +47,7 @@ pub mod tiers;
 mod meter;
 
 pub use auth::{Authenticate, Identity};
-pub use edge::{Copies, CopiesConfig, Done, Edge, EdgeConfig, Hook, Source};
+pub use edge::{Answering, Copies, CopiesConfig, Done, Edge, EdgeConfig, Hook, Source, Stands};
 pub use endpoint::Reply;
 pub use once::{Begin, Claim, IdempotencyStore, Remembered};
 pub use protection::Protection;

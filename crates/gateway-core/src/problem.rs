@@ -75,6 +75,37 @@ pub fn reply(error: &Error, request_id: &str) -> Reply {
     Reply { status: status(error), headers, body }
 }
 
+/// Writes an error as a small page, in both languages of the mall, for browsers. It tells what to do, not what went wrong.
+pub fn page(error: &Error) -> Reply {
+    let status = status(error);
+    let (chinese, english) = match status.as_u16() {
+        403 => ("您所在的网络无法访问此页面。", "Requests from your network are not accepted here."),
+        408 => ("提交的内容未能及时送达，请重试。", "What you sent did not arrive in time. Please try again."),
+        413 => ("提交的内容过大。", "What you sent is too large."),
+        429 => ("您的操作过于频繁，请稍候再试。", "You are asking too often. Please wait a moment and try again."),
+        431 => (
+            "请求头过大，请清除本站的 Cookie 后重试。",
+            "The request's headers are too large. Please clear this site's cookies and try again.",
+        ),
+        503 => ("商城现在访问人数较多，请稍候再试。", "The shop is very busy. Please wait a moment and try again."),
+        _ => ("出现了问题，请稍后再试。", "Something went wrong. Please try again later."),
+    };
+    let mut headers = HeaderMap::new();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    let mut wait = String::new();
+    if let Some(seconds) = retry_after(error) {
+        headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        wait = format!("<p lang=\"zh\">请在 {seconds} 秒后重试。</p><p>Try again in {seconds} s.</p>");
+    }
+    let status_code = status.as_u16();
+    let body = format!(
+        "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status_code}</title>\
+         <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"></head>\
+         <body><main><h1>{status_code}</h1><p lang=\"zh\">{chinese}</p><p>{english}</p>{wait}</main></body></html>\n"
+    );
+    Reply { status, headers, body: body.into() }
+}
+
 /// Returns whole seconds to wait, rounded up; at least one for 429 and 503.
 fn retry_after(error: &Error) -> Option<u64> {
     let asked = error.retry_after_ms.map(|ms| ms.div_ceil(1_000));

@@ -18,6 +18,7 @@ use tonic::service::interceptor::InterceptedService;
 use tracing::{error, info, warn};
 
 use crate::context::Inner;
+use crate::pages::{guard_files, in_front};
 use crate::platform::Platform;
 use crate::{Chance, Clock, Config, Context, Health, HttpConfig, ServiceSpec, Shutdown, Task, http, ops};
 
@@ -78,7 +79,7 @@ pub struct Settings {
     pub switches: BTreeSet<String>,
     /// Fault layer, for simulation.
     pub fault: Option<Arc<dyn Fault>>,
-    /// Pages the binary adds to the HTTP surface, such as the demo shop's pictures.
+    /// Files the binary adds to the HTTP surface, such as the demo shop's pictures.
     pub pages: Option<axum::Router>,
 }
 
@@ -154,7 +155,8 @@ impl Mall {
             rpc_addr: None,
         };
         let mut site = None;
-        let mut front = None;
+        let mut pages = None;
+        let mut guard = None;
         let mut rpc_routes = Vec::new();
         for spec in &chosen {
             let db = open_db(&settings.storage, spec).await?;
@@ -206,12 +208,13 @@ impl Mall {
                 }
                 site = Some(router);
             }
-            if let Some(pages) = parts.front {
-                if front.is_some() {
-                    bail!("service {} brings a second front; one process has one", spec.name);
+            if parts.pages.is_some() {
+                if pages.is_some() {
+                    bail!("service {} brings pages beside those of another; one process has one set", spec.name);
                 }
-                front = Some(pages);
+                pages = parts.pages;
             }
+            guard = guard.or(parts.guard);
             mall.contexts.insert(spec.name, context);
         }
         if let Some(address) = settings.rpc_listen {
@@ -229,11 +232,14 @@ impl Mall {
         }
         if let Some(address) = settings.listen {
             let mut router = site.unwrap_or_else(|| ops::router(shutdown.clone(), mall.health.clone()));
-            if let Some(pages) = settings.pages {
-                router = router.merge(pages);
+            if let Some(files) = settings.pages {
+                router = router.merge(match &guard {
+                    Some(guard) => guard_files(files, guard),
+                    None => files,
+                });
             }
-            if let Some(front) = front {
-                router = front(router);
+            if let Some(pages) = pages {
+                router = in_front(pages, router, guard);
             }
             mall.serve_http(address, router, http_config).await?;
         }

@@ -80,7 +80,10 @@ impl Platform {
 
 #[tonic::async_trait]
 impl PlatformService for Platform {
-    async fn list_slow_calls(&self, _: Request<mallard_proto::platform::v1::ListSlowCallsRequest>) -> Result<Response<mallard_proto::platform::v1::ListSlowCallsResponse>, Status> {
+    async fn list_slow_calls(
+        &self,
+        _: Request<mallard_proto::platform::v1::ListSlowCallsRequest>,
+    ) -> Result<Response<mallard_proto::platform::v1::ListSlowCallsResponse>, Status> {
         Err(Status::unimplemented("list_slow_calls"))
     }
 

@@ -4,7 +4,7 @@ use futures_util::future::BoxFuture;
 use mallard_bus::Subscription;
 use mallard_db::Migration;
 
-use crate::{Context, Task};
+use crate::{Context, Guard, Pages, Task};
 
 /// Describes a service: everything the runtime must know to run it alone or among others.
 #[derive(Clone, Copy)]
@@ -31,16 +31,23 @@ pub struct Parts {
     pub flows: bool,
     /// An HTTP application, served on the process's public address.
     pub http: Option<axum::Router>,
-    /// Puts pages in front of the process's HTTP application: takes it and returns the one that is served instead.
-    pub front: Option<Front>,
+    /// Pages in front of the process's HTTP application.
+    pub pages: Option<Pages>,
+    /// Stands before the pages of the process.
+    pub guard: Option<Guard>,
 }
-
-/// Wraps the HTTP application of a process.
-pub type Front = Box<dyn FnOnce(axum::Router) -> axum::Router + Send>;
 
 impl Parts {
     /// Makes the parts of a service that only answers RPCs.
     pub fn new(routes: tonic::service::Routes) -> Parts {
-        Parts { routes, subscriptions: Vec::new(), tasks: Vec::new(), flows: false, http: None, front: None }
+        Parts {
+            routes,
+            subscriptions: Vec::new(),
+            tasks: Vec::new(),
+            flows: false,
+            http: None,
+            pages: None,
+            guard: None,
+        }
     }
 }

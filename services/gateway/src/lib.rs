@@ -16,11 +16,11 @@ use std::sync::Arc;
 
 use mallard_admission::Feeds;
 use mallard_bus::Subscription;
-use mallard_gateway_core::{Edge, Source, routes};
+use mallard_gateway_core::{Edge, Source, Stands, routes};
 use mallard_proto::events::PRODUCT_CHANGED_V1;
 use mallard_proto::gateway::v1::gateway_service_server::GatewayServiceServer;
 use mallard_rpc::Trace;
-use mallard_runtime::{Context, Parts, ServiceSpec, Task};
+use mallard_runtime::{Context, Guard, Parts, ServiceSpec, Stand, Task};
 use tonic::service::Routes;
 
 pub use config::Config;
@@ -69,8 +69,22 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     parts.tasks.extend(feeds.tasks(&ctx));
     let stop = ctx.shutdown();
     parts.tasks.push(Task::restarting("prune", move || Arc::clone(&answers).prune(stop.clone())));
+    parts.guard = Some(guard(&edge));
     parts.http = Some(site::router(ctx, edge, feeds.door));
     Ok(parts)
+}
+
+/// Makes the guard of the pages that run in the same process.
+fn guard(edge: &Arc<Edge>) -> Guard {
+    let edge = Arc::clone(edge);
+    Arc::new(move |request, stand, answer| {
+        let stands = match stand {
+            Stand::Page { verb, route, streams } => Stands::Route { verb, path: route, streams },
+            Stand::File => Stands::File,
+            Stand::Api => return answer(request),
+        };
+        Box::pin(Arc::clone(&edge).guard(request, stands, answer))
+    })
 }
 
 fn source(ctx: &Context) -> Source {

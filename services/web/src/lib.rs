@@ -10,6 +10,7 @@ mod catalogue;
 mod client;
 mod config;
 mod console;
+mod copies;
 mod domain;
 mod error;
 mod images;
@@ -18,6 +19,7 @@ mod pages;
 mod peers;
 mod session;
 mod site;
+mod stand;
 mod store;
 mod text;
 mod view;
@@ -26,7 +28,7 @@ mod visits;
 use std::sync::Arc;
 
 use mallard_admission::Feeds;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Pages, Parts, ServiceSpec};
 use tonic::service::Routes;
 
 pub use config::Config;
@@ -56,6 +58,6 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     parts.subscriptions.push(feeds.subscription());
     parts.tasks.extend(tasks);
     parts.tasks.extend(site.tasks());
-    parts.front = Some(Box::new(move |behind| site::front(site, behind)));
+    parts.pages = Some(Pages { router: site::router(site), stands_for: stand::stands_for });
     Ok(parts)
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, Method};
@@ -16,41 +16,24 @@ use mallard_rpc::{Surface, Trace};
 use mallard_runtime::{Context, Task};
 use mallard_types::{Error, Kind, Result};
 use tokio::sync::Semaphore;
-use tower::ServiceExt;
 
 use crate::answer::{Answer, seal};
-use crate::ask::{Ask, Fields, header};
+use crate::ask::{Ask, Fields};
 use crate::assets;
 use crate::catalogue::Catalogue;
 use crate::config::Config;
 use crate::best::BestSellers;
 use crate::client::Clients;
 use crate::console::Console;
+use crate::copies::Copies;
 use crate::images::{self, Images};
 use crate::domain::{has_prefix, split_language};
 use crate::pages::{self, Route};
 use crate::peers::Peers;
 use crate::session::Sessions;
+use crate::stand::ASSETS;
 use crate::visits::Visits;
 
-/// Paths that are not pages but the mall's API and what belongs to running it.
-const API: [&str; 12] = [
-    "/auth/v1",
-    "/store/v1",
-    "/seller/v1",
-    "/admin/v1",
-    "/hooks",
-    "/mcp",
-    "/healthz",
-    "/readyz",
-    "/metrics",
-    "/openapi.json",
-    "/docs",
-    "/.well-known",
-];
-/// Pictures, which the binary adds to the API.
-const MEDIA: &str = "/media";
-const ASSETS: &str = "/assets";
 const FORM_BYTES_MAX: usize = 64 * 1024;
 
 /// What every page may use.
@@ -73,6 +56,7 @@ pub struct Site {
     pub visits: Arc<Visits>,
     /// Pictures sellers put up.
     pub images: Images,
+    copies: Copies,
     /// The other services.
     pub peers: Peers,
     /// What the consoles ask and remember.
@@ -89,6 +73,7 @@ impl Site {
             best: Arc::new(BestSellers::new(ctx.clone(), pause(config.best_sellers_interval_ms.max(1)))),
             visits: Arc::new(Visits::new(ctx.clone(), pause(config.visits_interval_ms.max(1)))),
             images: Images::new(&ctx, &config),
+            copies: Copies::new(&ctx, &config),
             peers: Peers::new(&ctx),
             console: Console::new(&ctx),
             under_way: Semaphore::new(config.pages_max),
@@ -118,34 +103,22 @@ impl Site {
     }
 }
 
-/// Puts the pages in front of the process's HTTP application.
-pub fn front(site: Arc<Site>, behind: Router) -> Router {
-    Router::new().fallback(move |request: Request| {
-        let (site, behind) = (Arc::clone(&site), behind.clone());
-        async move { serve(site, behind, request).await }
-    })
+/// Returns the pages and their files. What is neither is not asked of them: `stand.rs` tells.
+pub fn router(site: Arc<Site>) -> Router {
+    Router::new().fallback(move |request: Request| serve(Arc::clone(&site), request))
 }
 
-async fn serve(site: Arc<Site>, behind: Router, request: Request) -> Response {
+async fn serve(site: Arc<Site>, request: Request) -> Response {
     let path = request.uri().path();
     if has_prefix(path, &[images::PATH]) {
         let (parts, _) = request.into_parts();
         return site.images.serve(&parts).await;
-    }
-    if has_prefix(path, &API) || has_prefix(path, &[MEDIA]) {
-        // Infallible: a router answers every request.
-        return behind.oneshot(request).await.into_response();
     }
     if has_prefix(path, &[ASSETS]) {
         return assets::serve(path, request.headers());
     }
     let (_, local) = split_language(path);
     let route = pages::find(local);
-    let browser = header(request.headers(), "accept").contains("text/html");
-    if route.is_none() && !browser {
-        // A program gets the API's own words.
-        return behind.oneshot(request).await.into_response();
-    }
     if request.method() != Method::POST {
         return page(site, route, request).await;
     }
@@ -170,11 +143,17 @@ async fn page(site: Arc<Site>, route: Option<Route>, request: Request) -> Respon
         }
     };
     let name = route.as_ref().map_or("unmatched", Route::name);
+    let visit = route.as_ref().and_then(|route| route.visit(parts.method == Method::POST));
     let work = AssertUnwindSafe(answer(&mut ask, route, &parts.method, &parts.headers, body)).catch_unwind();
     let answered = match work.await {
         Ok(answered) => answered,
         Err(_) => Err(Error::internal("panic", "the page panicked")),
     };
+    if let (Ok(answer), Some((visit, status))) = (&answered, visit)
+        && answer.status == status
+    {
+        site.visits.count(visit);
+    }
     let answer = answered.unwrap_or_else(|error| pages::problem::answer(&ask, &error));
     let response = seal(&ask, answer, parts.method == Method::HEAD);
     report(&ask, name, &parts.method, &response);
@@ -206,6 +185,8 @@ async fn answer(
             ask.form = Fields::parse(&read(body).await?);
         }
         ask.check_form(headers)?;
+    } else if let Some(answer) = site.copies.answer(ask, &route).await {
+        return answer;
     }
     pages::answer(ask, route, is_form).await
 }

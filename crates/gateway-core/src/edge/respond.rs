@@ -55,6 +55,17 @@ pub(super) fn response(parts: &Parts, mut reply: Reply, request_id: &str) -> Res
     response
 }
 
+/// Makes the HTTP answer of a refusal beside the API.
+pub(super) fn plain(reply: Reply) -> Response<Body> {
+    let mut response = Response::new(Body::from(reply.body));
+    *response.status_mut() = reply.status;
+    *response.headers_mut() = reply.headers;
+    let headers = response.headers_mut();
+    harden(headers);
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
 /// Adds the headers that keep a browser from guessing types, sending referrers, framing and sharing with other origins.
 pub fn harden(headers: &mut HeaderMap) {
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));

@@ -1,7 +1,6 @@
 //! One request on its way through the edge, and what it gathers that shows in its answer.
 
 use http::header::STRICT_TRANSPORT_SECURITY;
-use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use mallard_rpc::Trace;
 use mallard_types::Error;
@@ -58,7 +57,7 @@ impl Visit {
     }
 
     /// Writes what was gathered into the answer.
-    pub fn write(&self, config: &EdgeConfig, parts: &Parts, headers: &mut HeaderMap) {
+    pub fn write(&self, config: &EdgeConfig, headers: &mut HeaderMap) {
         if let Some(standing) = &self.standing {
             standing.write(headers);
         }
@@ -73,6 +72,5 @@ impl Visit {
             let value = HeaderValue::from_str(&format!("max-age={}", config.hsts_max_age_s));
             value.into_iter().for_each(|value| _ = headers.insert(STRICT_TRANSPORT_SECURITY, value));
         }
-        config.cors.open(&parts.headers, headers);
     }
 }
