@@ -4,6 +4,7 @@ mod browse;
 mod checkout;
 mod load;
 mod overload;
+mod pages;
 mod shop;
 
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ use crate::check;
 pub enum Scenario {
     /// Product pages, against a bare handler that returns the same bytes.
     Browse,
+    /// Pages people read, each against a bare handler that returns the same bytes.
+    Pages,
     /// One or more lines into the cart, then an order paid by card.
     Checkout,
     /// Checkouts at a multiple of the peak.
@@ -61,6 +64,7 @@ pub async fn run(scenario: Scenario, options: &Options, config: mallard_runtime:
     let shop = shop::open(options, config).await?;
     let mut result = match scenario {
         Scenario::Browse => browse::run(&shop, options).await?,
+        Scenario::Pages => pages::run(&shop, options).await?,
         Scenario::Checkout => checkout::run(&shop, options).await?,
         Scenario::Overload => overload::run(&shop, options).await?,
     };

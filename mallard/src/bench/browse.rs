@@ -20,7 +20,7 @@ pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
     let paths: Arc<Vec<String>> =
         Arc::new(shop.products.iter().map(|product| format!("/store/v1/products/{}", product.id)).collect());
     let body = Bytes::from(shop.text(&paths[0]).await?);
-    let bare = Bare::start(body.clone()).await?;
+    let bare = Bare::start(body.clone(), "application/json").await?;
     let mut rates = (Vec::new(), Vec::new());
     let mut last = Value::Null;
     for round in 0..ROUNDS {
@@ -44,12 +44,14 @@ pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
     Ok(last)
 }
 
-fn median(mut rates: Vec<f64>) -> f64 {
+/// Returns the middle one.
+pub fn median(mut rates: Vec<f64>) -> f64 {
     rates.sort_by(f64::total_cmp);
     rates.get(rates.len() / 2).copied().unwrap_or_default()
 }
 
-async fn readers(client: &Client, paths: &Arc<Vec<String>>, count: usize) -> anyhow::Result<Vec<Reader>> {
+/// Opens a connection for each reader.
+pub async fn readers(client: &Client, paths: &Arc<Vec<String>>, count: usize) -> anyhow::Result<Vec<Reader>> {
     let mut readers = Vec::with_capacity(count);
     for i in 0..count {
         readers.push(Reader {
@@ -62,7 +64,8 @@ async fn readers(client: &Client, paths: &Arc<Vec<String>>, count: usize) -> any
     Ok(readers)
 }
 
-struct Reader {
+/// Reads pages in turn.
+pub struct Reader {
     sender: SendRequest<Full<Bytes>>,
     authority: String,
     paths: Arc<Vec<String>>,
@@ -92,19 +95,22 @@ impl Work for Reader {
 }
 
 /// The named baseline: an axum handler that returns a page from memory.
-struct Bare {
-    client: Client,
-    task: tokio::task::JoinHandle<()>,
+pub struct Bare {
+    /// The way to it.
+    pub client: Client,
+    /// Serves until it is aborted.
+    pub task: tokio::task::JoinHandle<()>,
 }
 
 impl Bare {
-    async fn start(body: Bytes) -> anyhow::Result<Bare> {
+    /// Starts it on a free port.
+    pub async fn start(body: Bytes, kind: &'static str) -> anyhow::Result<Bare> {
         use axum::serve::ListenerExt;
-        let page = axum::routing::get(move || {
+        let page = move || {
             let body = body.clone();
-            async move { ([(http::header::CONTENT_TYPE, "application/json")], body) }
-        });
-        let app = axum::Router::new().route("/store/v1/products/{id}", page);
+            async move { ([(http::header::CONTENT_TYPE, kind)], body) }
+        };
+        let app = axum::Router::new().fallback(page);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
         let client = Client::new(&format!("http://{}", listener.local_addr()?))?;
         let listener = listener.tap_io(|stream| {

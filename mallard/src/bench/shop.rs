@@ -64,16 +64,17 @@ pub async fn open(options: &Options, config: mallard_runtime::Config) -> anyhow:
     let admin = login.body["tokens"]["access_token"].as_str().context("the operator cannot sign in")?.to_owned();
     let mut products = Vec::with_capacity(options.products);
     for i in 0..options.products {
-        products.push(make_product(&client, &admin, i).await?);
+        products.push(make_product(&client, &admin, i, &[]).await?);
     }
     Ok(BenchShop { client, products, admin, local })
 }
 
-async fn make_product(client: &Client, admin: &str, i: usize) -> anyhow::Result<Product> {
+async fn make_product(client: &Client, admin: &str, i: usize, categories: &[&str]) -> anyhow::Result<Product> {
     let body = json!({
         "title": format!("Bench product {i}"),
         "description": "A product of the bench: something to look at and to buy, described in a sentence of ordinary length.",
         "status": "listed",
+        "category_ids": categories,
         "images": [{ "url": format!("/media/bench/{i}.svg"), "alt": "Bench product", "width": 800, "height": 800 }],
         "options": [{ "name": "size", "values": ["m"] }],
         "variants": [{ "title": "M", "options": { "size": "m" }, "price": { "amount": PRICE, "currency": "CNY" }, "stock": STOCK }],
@@ -87,6 +88,18 @@ async fn make_product(client: &Client, admin: &str, i: usize) -> anyhow::Result<
 }
 
 impl BenchShop {
+    /// Makes a category with this many products of its own; returns its slug.
+    pub async fn shelf(&self, products: usize) -> anyhow::Result<String> {
+        let slug = format!("bench-{:016x}", mallard_runtime::Chance::system().number());
+        let body = json!({ "slug": slug, "name": "Bench shelf" });
+        let made = self.client.call("POST", "/admin/v1/categories", Some(&self.admin), &body).await?;
+        let category = made.body["category"]["id"].as_str().with_context(|| format!("no category: {}", made.body))?;
+        for i in 0..products {
+            make_product(&self.client, &self.admin, i, &[category]).await?;
+        }
+        Ok(slug)
+    }
+
     /// Registers a shopper; returns the access token.
     pub async fn shopper(&self, i: usize) -> anyhow::Result<String> {
         let tag = mallard_runtime::Chance::system().number();

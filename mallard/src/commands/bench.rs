@@ -22,6 +22,8 @@ pub struct BenchArgs {
 enum ScenarioArg {
     /// Reads product pages, beside a bare handler that returns the same bytes.
     Browse(LoadArgs),
+    /// Reads the first page, a category and product pages, each beside a bare handler that returns the same bytes.
+    Pages(LoadArgs),
     /// Fills carts and pays orders by card.
     Checkout(LoadArgs),
     /// Finds the peak of checkouts, then offers a multiple of it.
@@ -73,6 +75,7 @@ struct LoadArgs {
 pub async fn run(args: BenchArgs, config: Config) -> anyhow::Result<ExitCode> {
     let (scenario, args) = match args.scenario {
         ScenarioArg::Browse(args) => (Scenario::Browse, args),
+        ScenarioArg::Pages(args) => (Scenario::Pages, args),
         ScenarioArg::Checkout(args) => (Scenario::Checkout, args),
         ScenarioArg::Overload(args) => (Scenario::Overload, args),
     };
@@ -119,6 +122,7 @@ fn print(result: &Value) {
         latency["p50"], latency["p90"], latency["p99"], latency["p99_9"], latency["max"]
     );
     for (label, key) in [
+        ("pages", "pages"),
         ("SQL statements per checkout", "statements_per_checkout"),
         ("bare handler per second", "bare_per_second"),
         ("ratio to the bare handler", "ratio_to_bare"),

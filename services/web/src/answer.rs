@@ -3,6 +3,7 @@
 use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
+use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER,
     SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
@@ -28,6 +29,8 @@ pub enum CookieChange {
     /// The visitor keeps the one it has, or gets the one this request made.
     #[default]
     Keep,
+    /// The page needs none: who has none gets none.
+    Unneeded,
     /// A new session, as after a login.
     New(Secret),
     /// None, as after a logout.
@@ -40,7 +43,7 @@ pub struct Answer {
     /// Status.
     pub status: StatusCode,
     /// The document; empty for a redirection.
-    pub body: String,
+    pub body: Bytes,
     /// Where to go instead.
     pub location: Option<String>,
     /// The session's cookie.
@@ -70,7 +73,7 @@ impl Answer {
         let body = template
             .render()
             .map_err(|error| Error::internal("page_unwritable", "the page could not be written").source(error))?;
-        Ok(Answer { status, body, ..Answer::redirect(None) })
+        Ok(Answer { status, body: body.into(), ..Answer::redirect(None) })
     }
 
     /// Sends the visitor to another page, to be read.
@@ -81,7 +84,7 @@ impl Answer {
     fn redirect(location: Option<String>) -> Answer {
         Answer {
             status: StatusCode::SEE_OTHER,
-            body: String::new(),
+            body: Bytes::new(),
             location,
             cookie: CookieChange::Keep,
             retry_after_s: None,
@@ -156,7 +159,7 @@ pub fn seal(ask: &Ask, answer: Answer, is_head: bool) -> Response {
 fn session_cookie(ask: &Ask, change: &CookieChange) -> Option<String> {
     let (value, age_s) = match change {
         CookieChange::Keep if ask.is_new => (ask.secret.cookie(), COOKIE_AGE_S),
-        CookieChange::Keep => return None,
+        CookieChange::Keep | CookieChange::Unneeded => return None,
         CookieChange::New(secret) => (secret.cookie(), COOKIE_AGE_S),
         CookieChange::End => (String::new(), 0),
     };

@@ -97,6 +97,8 @@ pub struct Ask {
     pub host: String,
     /// Secret of the visitor's session.
     pub secret: Secret,
+    /// Token of the forms of the page.
+    pub csrf: String,
     /// Whether the visitor has no cookie with it yet.
     pub is_new: bool,
     /// The visitor's session, when something is remembered.
@@ -135,6 +137,8 @@ impl Ask {
         let accepted = || negotiate(header(headers, ACCEPT_LANGUAGE.as_str()));
         let lang = forced.or(language_cookie).or(profile).unwrap_or_else(accepted);
         let query_text = parts.uri.query().unwrap_or_default().to_owned();
+        let is_new = known.is_none();
+        let secret = known.unwrap_or_else(|| site.sessions.secret());
         Ok(Ask {
             lang,
             t: Text::of(lang),
@@ -151,8 +155,9 @@ impl Ask {
             file: None,
             tls,
             host: header(headers, HOST.as_str()).to_owned(),
-            is_new: known.is_none(),
-            secret: known.unwrap_or_else(|| site.sessions.secret()),
+            is_new,
+            csrf: secret.csrf(),
+            secret,
             session,
             language_cookie,
             request_id: request_id(headers).unwrap_or_else(|| site.ctx.id("req")),

@@ -60,7 +60,7 @@ impl Frame {
                 .map(|lang| (lang.html(), lang.name(), format!("/{}{here}", lang.tag()), lang == ask.lang))
                 .collect(),
             title: title.into(),
-            csrf: ask.secret.csrf(),
+            csrf: ask.csrf.clone(),
             signed_in: user.is_some(),
             name: user.map(|user| user.name.clone()).unwrap_or_default(),
             cart_lines: kept.map_or(0, |kept| kept.cart_lines),

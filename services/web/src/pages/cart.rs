@@ -16,7 +16,6 @@ use crate::answer::Answer;
 use crate::ask::{Ask, route};
 use crate::catalogue::title;
 use crate::text::fill;
-use crate::visits::Visit;
 use crate::view::{Frame, Picture, options, picture, picture_at, shown};
 
 struct Line {
@@ -177,7 +176,6 @@ pub async fn add(ask: &Ask) -> Result<Answer> {
     };
     ask.site.sessions.change(&session, change).await?;
     drop(turn);
-    ask.site.visits.count(Visit::Cart);
     let product = ask.form.get("product");
     if product.is_empty() || super::find(&format!("/p/{product}")).is_none() {
         return Ok(Answer::to(ask.link("/cart")));

@@ -34,11 +34,13 @@ mod sign;
 use std::future::ready;
 
 use futures_util::future::BoxFuture;
+use http::StatusCode;
 use mallard_rpc::Surface;
 use mallard_types::Result;
 
 use crate::answer::Answer;
 use crate::ask::Ask;
+use crate::visits::Visit;
 
 /// A page, with what its path names.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -194,6 +196,17 @@ impl Route {
             Route::Seller(route) => route.readable(),
             Route::Operator(route) => route.readable(),
             _ => String::new(),
+        }
+    }
+
+    /// Returns what is counted when the page answers with this status.
+    pub fn visit(&self, is_form: bool) -> Option<(Visit, StatusCode)> {
+        match self {
+            Route::Product(_) => Some((Visit::Product, StatusCode::OK)),
+            Route::Checkout if !is_form => Some((Visit::Checkout, StatusCode::OK)),
+            // Done, and on to a page to read.
+            Route::CartAdd => Some((Visit::Cart, StatusCode::SEE_OTHER)),
+            _ => None,
         }
     }
 

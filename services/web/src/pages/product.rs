@@ -10,7 +10,6 @@ use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::catalogue::{category_name, description, title};
 use crate::domain::{Choice, choose, price};
-use crate::visits::Visit;
 use crate::view::{Frame, Picture, picture, variant_price};
 
 struct Value {
@@ -70,7 +69,6 @@ pub async fn show(ask: &Ask, id: &str) -> Result<Answer> {
     let brand = product.brand.as_ref();
     let shelf = line.last().map(|category| category.slug.as_str()).unwrap_or_default();
     let current = shown_picture(ask, &product, variant);
-    ask.site.visits.count(Visit::Product);
     let page = Page {
         f,
         id: product.id.clone(),

@@ -17,7 +17,6 @@ use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::pages::address_form::{self, Offered};
 use crate::session::Recall;
-use crate::visits::Visit;
 use crate::view::{Field, Frame, Picture, is_some, options, picture_at, shown};
 
 /// Most entries of an address book.
@@ -148,7 +147,6 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
         Err(error) => return Err(error),
     };
     remember(ask, &quote, &book);
-    ask.site.visits.count(Visit::Checkout);
     let key = chosen.key(ask, &caller.user_id);
     render(ask, StatusCode::OK, Shown { quote, book, chosen, key }, Trouble::default(), None)
 }
