@@ -305,3 +305,6 @@ pub fn money(money: Option<common::Money>) -> Result<Money> {
 fn corrupt(what: &'static str) -> Error {
     Error::internal("corrupt_order", what)
 }
+
+#[cfg(test)]
+mod tests;

@@ -278,4 +278,4 @@ pub fn number(order_id: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -6,11 +6,11 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn money(amount: i64) -> Money {
+pub(crate) fn money(amount: i64) -> Money {
     Money::new(amount, Currency::CNY)
 }
 
-fn line(sku_id: &str, seller_id: &str, quantity: i64, total: i64) -> Line {
+pub(crate) fn line(sku_id: &str, seller_id: &str, quantity: i64, total: i64) -> Line {
     Line {
         id: "line_1".into(),
         sku_id: sku_id.into(),
@@ -30,7 +30,7 @@ fn line(sku_id: &str, seller_id: &str, quantity: i64, total: i64) -> Line {
     }
 }
 
-fn units(sku_id: &str, quantity: i64) -> Units {
+pub(crate) fn units(sku_id: &str, quantity: i64) -> Units {
     Units { sku_id: sku_id.into(), quantity }
 }
 
@@ -39,12 +39,12 @@ fn order(total: i64) -> Order {
 }
 
 /// Makes an order that is paid.
-fn paid(lines: Vec<Line>, shipping: i64) -> Order {
+pub(crate) fn paid(lines: Vec<Line>, shipping: i64) -> Order {
     let start = order_of(lines, shipping);
     start.then(start.pay("pay_1", start.total).unwrap(), 2, "system").0
 }
 
-fn order_of(lines: Vec<Line>, shipping: i64) -> Order {
+pub(crate) fn order_of(lines: Vec<Line>, shipping: i64) -> Order {
     let subtotal: i64 = lines.iter().map(|line| line.line_total.amount).sum();
     let total = subtotal + shipping;
     Order::placed(Order {

@@ -52,20 +52,20 @@ pub async fn seller_page(
     before_id: Option<&str>,
     limit: usize,
 ) -> Result<Vec<Order>> {
-    let mut sql =
-        String::from("SELECT o.state FROM seller_orders s JOIN orders o ON o.id = s.order_id WHERE s.seller_id = ?");
     let mut values = params![seller_id];
-    if to_ship {
-        sql.push_str(" AND s.to_ship = 1");
-    }
-    if let Some(id) = before_id {
-        sql.push_str(" AND s.order_id < ?");
-        values.push(Value::from(id));
-    }
-    sql.push_str(" ORDER BY s.order_id DESC LIMIT ?");
+    values.extend(before_id.map(Value::from));
     values.push(Value::from(limit as i64));
-    let rows = db.query_dyn(sql, values).await?;
+    let rows = db.query_dyn(seller_page_sql(to_ship, before_id.is_some()), values).await?;
     rows.iter().map(|row| order_of(row, 0)).collect()
+}
+
+fn seller_page_sql(to_ship: bool, before: bool) -> String {
+    let to_ship = if to_ship { " AND s.to_ship = 1" } else { "" };
+    let before = if before { " AND s.order_id < ?" } else { "" };
+    format!(
+        "SELECT o.state FROM seller_orders s JOIN orders o ON o.id = s.order_id WHERE s.seller_id = ?{to_ship}{before} \
+         ORDER BY s.order_id DESC LIMIT ?"
+    )
 }
 
 /// Lists returns with their orders, newest first, before the id of the cursor.
@@ -167,3 +167,6 @@ pub async fn backfill(tx: &Tx, rows_max: i64) -> Result<bool> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
