@@ -8,6 +8,7 @@
 //! | `form.rs` | fields, and refusals in words |
 //! | `upload.rs` | forms with a file |
 //! | `chart.rs` | charts |
+//! | `shipping.rs` | units of an order's lines |
 //! | `sales.rs` | the chart of sales |
 //! | `view.rs` | blocks a page is put together of: facts, tables, forms |
 //! | `text.rs` | words |
@@ -18,6 +19,7 @@ pub mod form;
 pub mod panel;
 pub mod sales;
 pub mod shell;
+pub mod shipping;
 pub mod text;
 pub mod upload;
 pub mod view;
@@ -171,7 +173,10 @@ mod tests {
     #[test]
     fn a_parameter_is_one_part_of_the_path_whatever_it_holds() {
         assert_eq!(filled("/admin/v1/users/{}/ban", &["usr_1"]), "/admin/v1/users/usr_1/ban");
-        assert_eq!(filled("/admin/v1/users/{}/ban", &["x/../../products"]), "/admin/v1/users/x%2F%2E%2E%2F%2E%2E%2Fproducts/ban");
+        assert_eq!(
+            filled("/admin/v1/users/{}/ban", &["x/../../products"]),
+            "/admin/v1/users/x%2F%2E%2E%2F%2E%2E%2Fproducts/ban"
+        );
         assert_eq!(filled("/a/{}/b/{}", &["1?x", "#"]), "/a/1%3Fx/b/%23");
         assert_eq!(filled("/admin/v1/roles/{}", &["clerk@sel_1"]), "/admin/v1/roles/clerk@sel_1");
     }

@@ -97,7 +97,11 @@ pub fn draw(chart: &Chart) -> String {
                 _ => (place(at, count) + place(at + 1, count)) / 2,
             };
             let label = escaped(&bars[i].label);
-            let _ = write!(out, "<text class=\"axis\" x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{label}</text>", BOTTOM + 18);
+            let _ = write!(
+                out,
+                "<text class=\"axis\" x=\"{x}\" y=\"{}\" text-anchor=\"{anchor}\">{label}</text>",
+                BOTTOM + 18
+            );
         }
     }
     out.push_str("</svg>");
@@ -156,7 +160,10 @@ mod tests {
     #[test]
     fn every_bar_says_its_number_and_the_axis_says_its_own() {
         let svg = drawn(&[bar("1 Nov", 120, 0), bar("2 Nov", 480, 30), bar("3 Nov", 0, 0)]);
-        assert!(svg.contains("<title>1 Nov: ¥120</title>") && svg.contains("<title>2 Nov: ¥480 / −¥30</title>"), "{svg}");
+        assert!(
+            svg.contains("<title>1 Nov: ¥120</title>") && svg.contains("<title>2 Nov: ¥480 / −¥30</title>"),
+            "{svg}"
+        );
         assert!(svg.contains(">¥500</text>") && svg.contains(">¥250</text>"), "{svg}");
         assert!(svg.contains("class=\"peak\"") && svg.contains(">¥480</text>"));
         assert!(svg.contains(">1 Nov</text>") && svg.contains(">3 Nov</text>"));

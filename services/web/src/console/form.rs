@@ -131,6 +131,9 @@ pub fn say(c: &'static Words, error: &Error) -> &'static str {
         "policies_full" | "roles_full" | "allow_list_full" => c.list_full,
         "too_many_keys" => c.keys_full,
         "no_handler" => c.no_handler,
+        "pictures_empty" => c.pictures_empty,
+        "picture_required" | "image_required" => c.picture_none,
+        "images_full" => c.list_full,
         "image_too_large" | "picture_too_large" => c.picture_large,
         code if code.contains("image") || code.contains("picture") => c.picture_bad,
         _ => match error.kind {

@@ -13,7 +13,8 @@ use crate::view::shown;
 /// Shows the sums of a span of days and its chart.
 pub fn parts(c: &'static Words, title: &str, sales: &GetSalesResponse) -> Vec<Part> {
     let total = sales.total.clone().unwrap_or_default();
-    let currency = total.revenue.as_ref().and_then(|money| Currency::parse(&money.currency).ok()).unwrap_or(Currency::CNY);
+    let currency =
+        total.revenue.as_ref().and_then(|money| Currency::parse(&money.currency).ok()).unwrap_or(Currency::CNY);
     let bars: Vec<Bar> = sales.days.iter().map(bar).collect();
     let table = Table {
         caption: title.to_owned(),

@@ -43,16 +43,12 @@ words! {
         "提供此信息的服务没有响应，页面其余内容均为最新。";
     refused_panel: "Not for your account", "您的账户无权查看";
     refused_panel_text: "The policies do not let your account see this part.", "根据权限策略，您的账户不能查看此部分。";
-    show_again: "Try again", "重试";
     as_table: "The same numbers as a table", "以表格显示";
     hatched: "hatched: given back", "斜线：退款";
-    filter: "Filter", "筛选";
     show: "Show", "显示";
     clear: "Clear", "清除";
     any: "Any", "不限";
     none: "none", "无";
-    yes: "yes", "是";
-    no: "no", "否";
     when: "When", "时间";
     who: "Who", "操作者";
     what: "What", "内容";
@@ -60,10 +56,7 @@ words! {
     status: "Status", "状态";
     amount: "Amount", "金额";
     units: "Units", "件数";
-    open: "Open", "查看";
     details: "Details", "详情";
-    cannot_undo: "This cannot be undone.", "此操作无法撤销。";
-    done: "Done.", "已完成。";
     saved: "Saved.", "已保存。";
     order: "Order", "订单";
     orders: "Orders", "订单";
@@ -79,7 +72,6 @@ words! {
     date: "Day", "日期";
     revenue: "Sales", "销售额";
     given_back: "Given back", "退款";
-    last_30_days: "Last 30 days", "最近 30 天";
     total: "Total", "合计";
 
     confirm_title: "Your password, please", "请输入密码";
@@ -119,6 +111,7 @@ words! {
     pictures_full: "At most 20 pictures.", "最多 20 张图片。";
     picture_large: "A picture has at most 2 MiB.", "图片最大 2 MiB。";
     picture_bad: "PNG, JPEG or WebP, at most 4,000 pixels on a side.", "仅支持 PNG、JPEG 或 WebP，边长不超过 4,000 像素。";
+    pictures_empty: "A product that had pictures keeps at least one.", "至少保留一张图片。";
     picture_none: "Choose a picture.", "请选择图片。";
     below_reserved: "Fewer would be left than shoppers hold already.", "剩余数量不得少于已被下单占用的数量。";
     delta_bad: "A whole number, not 0: 12 adds, -3 takes away.", "请填写非 0 的整数：12 表示增加，-3 表示减少。";

@@ -154,7 +154,10 @@ mod tests {
     #[test]
     fn fields_and_a_file_are_told_apart_byte_by_byte() {
         let bytes: Vec<u8> = (0..=255).chain(*b"\r\n--xy\r\n\r\n--").collect();
-        let sent = form(&[("_csrf", None, b"abc"), ("alt", None, "马克杯".as_bytes()), ("file", Some("a.png"), &bytes)], "--xyz--\r\n");
+        let sent = form(
+            &[("_csrf", None, b"abc"), ("alt", None, "马克杯".as_bytes()), ("file", Some("a.png"), &bytes)],
+            "--xyz--\r\n",
+        );
         let (fields, file) = parse(&sent, "xyz", true).unwrap();
         assert_eq!((fields.get("_csrf"), fields.get("alt")), ("abc", "马克杯"));
         let file = file.unwrap();

@@ -11,7 +11,7 @@ use super::panel::Panel;
 use super::shell::Shell;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::view::moment;
+use crate::view::{Picture, moment};
 
 /// Writes a time of a message; nothing where there is none.
 pub fn time(ask: &Ask, at: &Option<Timestamp>) -> String {
@@ -35,6 +35,8 @@ pub struct Cell {
     pub long: String,
     /// Something to do.
     pub acts: Vec<Form>,
+    /// Stands before the text.
+    pub picture: Option<Picture>,
 }
 
 impl Cell {
@@ -116,6 +118,42 @@ pub struct Form {
     /// Brings a file.
     pub file: bool,
     pub small: bool,
+    /// Choices of several, under a heading.
+    pub picks_title: &'static str,
+    pub picks: Vec<Pick>,
+    /// Fields that belong together, such as those of one variant.
+    pub groups: Vec<Group>,
+    /// Pictures with their fields.
+    pub pictures: Vec<Shown>,
+    /// Another button that sends the same fields: its name and its words.
+    pub other: Option<(&'static str, &'static str)>,
+}
+
+/// One of several things that may be chosen.
+#[derive(Clone, Debug, Default)]
+pub struct Pick {
+    pub name: String,
+    pub value: String,
+    pub label: String,
+    pub chosen: bool,
+}
+
+/// Fields that belong together.
+#[derive(Clone, Debug, Default)]
+pub struct Group {
+    pub legend: String,
+    pub href: String,
+    pub hidden: Vec<(String, String)>,
+    pub fields: Vec<Input>,
+    pub pick: Option<Pick>,
+}
+
+/// A picture with its fields.
+#[derive(Clone, Debug)]
+pub struct Shown {
+    pub picture: Picture,
+    pub field: Input,
+    pub pick: Option<Pick>,
 }
 
 impl Form {
@@ -140,7 +178,14 @@ pub struct ChartView {
 
 impl ChartView {
     /// Draws bars.
-    pub fn new(id: &str, title: &str, bars: &[Bar], axis: &dyn Fn(i64) -> String, table: Table, legend: &'static str) -> ChartView {
+    pub fn new(
+        id: &str,
+        title: &str,
+        bars: &[Bar],
+        axis: &dyn Fn(i64) -> String,
+        table: Table,
+        legend: &'static str,
+    ) -> ChartView {
         let svg = chart::draw(&Chart { id, title, bars, axis });
         let legend = if bars.iter().any(|bar| bar.back > 0) { legend } else { "" };
         ChartView { svg, legend, table }

@@ -58,7 +58,8 @@ async fn funnel_of(ask: &Ask) -> Result<GetFunnelResponse> {
 }
 
 fn visits(w: &'static Words, funnel: &GetFunnelResponse) -> Vec<Part> {
-    let FunnelDay { product_views, cart_additions, checkouts, placed, paid, .. } = funnel.total.clone().unwrap_or_default();
+    let FunnelDay { product_views, cart_additions, checkouts, placed, paid, .. } =
+        funnel.total.clone().unwrap_or_default();
     let steps = [
         (w.product_views, product_views),
         (w.cart_additions, cart_additions),
@@ -66,9 +67,8 @@ fn visits(w: &'static Words, funnel: &GetFunnelResponse) -> Vec<Part> {
         (w.placed, placed),
         (w.paid, paid),
     ];
-    let rows = steps.map(|(name, count)| {
-        vec![Cell::text(name), Cell::number(count), Cell::number(share(count, product_views))]
-    });
+    let rows = steps
+        .map(|(name, count)| vec![Cell::text(name), Cell::number(count), Cell::number(share(count, product_views))]);
     let table = Table {
         caption: w.visits.to_owned(),
         columns: vec![w.step, w.count, w.share],
@@ -134,7 +134,9 @@ pub async fn alerts(ask: &Ask) -> Result<Answer> {
     let is_part = !ask.query.get("part").is_empty();
     let after = ask.query.get("after");
     let found = match little(ask, if is_part { ALERTS_SHORT } else { ALERTS }, after).await {
-        Err(error) if is_part && error.kind == Kind::Unauthenticated => return signed_out(ask, "alerts", w.stock_alerts),
+        Err(error) if is_part && error.kind == Kind::Unauthenticated => {
+            return signed_out(ask, "alerts", w.stock_alerts);
+        }
         Err(error) if !is_part && error.kind == Kind::Forbidden => return Err(error),
         found => Panel::of(found)?,
     };

@@ -1,7 +1,9 @@
 //! One order, with everything an operator can do about it.
 
 use http::StatusCode;
-use mallard_proto::order::v1::{GetOrderRequest, ListOrderEventsRequest, ListOrderEventsResponse, Order, OrderEvent, OrderStatus};
+use mallard_proto::order::v1::{
+    GetOrderRequest, ListOrderEventsRequest, ListOrderEventsResponse, Order, OrderEvent, OrderStatus,
+};
 use mallard_types::{Error, Result};
 
 use super::shell;
@@ -12,7 +14,7 @@ use crate::console::form::{Input, mark, say};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
-use crate::console::{fresh_key, permit};
+use crate::console::{fresh_key, permit, shipping};
 use crate::pages::address_form::written;
 use crate::pages::orders::status;
 use crate::text::fill;
@@ -161,9 +163,7 @@ fn history(ask: &Ask, events: &[OrderEvent]) -> Table {
         let by = match event.by.as_str() {
             "system" => Cell::text(w.by_system),
             "operator" => Cell::text(w.by_operator),
-            by if by.starts_with("usr_") => {
-                Cell::code(by).to(ask.link(&format!("/operator/users/{by}")))
-            }
+            by if by.starts_with("usr_") => Cell::code(by).to(ask.link(&format!("/operator/users/{by}"))),
             by => Cell::text(by),
         };
         vec![Cell::text(time(ask, &event.at)), Cell::text(name).note(more.join(" · ")), by]
@@ -179,7 +179,7 @@ fn history(ask: &Ask, events: &[OrderEvent]) -> Table {
 /// What can be done in the order's state.
 fn forms(ask: &Ask, order: &Order, refused: Option<&Refused>) -> Vec<Part> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
-    use OrderStatus::{Delivered, PartiallyShipped, Paid, PendingPayment, Shipped, Completed};
+    use OrderStatus::{Completed, Delivered, Paid, PartiallyShipped, PendingPayment, Shipped};
     let at = |states: &[OrderStatus]| states.contains(&order.status());
     let mut forms = Vec::new();
     if at(&[Paid, PartiallyShipped]) {
@@ -187,8 +187,14 @@ fn forms(ask: &Ask, order: &Order, refused: Option<&Refused>) -> Vec<Part> {
             Input::line("carrier", c.carrier, "").required(),
             Input::line("tracking_number", c.tracking_number, "").required(),
         ];
-        fields.extend(to_ship(c, order));
-        forms.push(Form { title: c.ship.into(), text: c.ship_text.into(), fields, button: c.ship, ..form(ask, order, "ship") });
+        fields.extend(shipping::fields(c, order));
+        forms.push(Form {
+            title: c.ship.into(),
+            text: c.ship_text.into(),
+            fields,
+            button: c.ship,
+            ..form(ask, order, "ship")
+        });
     }
     if at(&[Shipped, PartiallyShipped]) {
         let text = w.deliver_text.into();
@@ -206,7 +212,11 @@ fn forms(ask: &Ask, order: &Order, refused: Option<&Refused>) -> Vec<Part> {
         ];
         for line in order.lines.iter().filter(|line| line.quantity > line.returned) {
             let label = fill(w.back_to_stock, format!("{} {}", line.title, options(&line.options)));
-            fields.push(Input { inputmode: "numeric", maxlength: 6, ..Input::line(format!("back.{}", line.sku_id), label, "") });
+            fields.push(Input {
+                inputmode: "numeric",
+                maxlength: 6,
+                ..Input::line(format!("back.{}", line.sku_id), label, "")
+            });
         }
         let (title, text) = (w.refund.into(), w.refund_text.into());
         forms.push(Form { title, text, fields, button: w.refund, danger: true, ..form(ask, order, "refund") });
@@ -224,18 +234,6 @@ fn forms(ask: &Ask, order: &Order, refused: Option<&Refused>) -> Vec<Part> {
 
 fn currency(order: &Order) -> String {
     order.total.as_ref().map(|total| total.currency.clone()).unwrap_or_default()
-}
-
-/// Makes the fields that say how many of each line go out.
-pub fn to_ship(c: &'static Common, order: &Order) -> Vec<Input> {
-    let open = order.lines.iter().filter(|line| line.quantity > line.shipped);
-    open.map(|line| {
-        let left = line.quantity - line.shipped;
-        let label = format!("{} {} ({})", line.title, options(&line.options), fill(c.of_left, left));
-        let input = Input::line(format!("ship.{}", line.sku_id), label, left.to_string()).required();
-        Input { inputmode: "numeric", maxlength: 6, ..input }
-    })
-    .collect()
 }
 
 fn form(ask: &Ask, order: &Order, verb: &str) -> Form {

@@ -3,7 +3,7 @@
 
 use mallard_proto::common::v1::Money as MoneyMessage;
 use mallard_proto::order::v1::{
-    AdminDeliverOrderRequest, AdminRefundOrderRequest, AdminShipOrderRequest, CancelOrderRequest, LineInput,
+    AdminDeliverOrderRequest, AdminRefundOrderRequest, AdminShipOrderRequest, CancelOrderRequest,
 };
 use mallard_types::{Currency, Error, Result};
 
@@ -11,6 +11,7 @@ use super::order::{Refused, render};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::console::form::{minor, status};
+use crate::console::shipping::named;
 use crate::console::{permit, sent_key};
 
 /// Ships what is named of each line.
@@ -25,33 +26,12 @@ pub async fn ship(ask: &Ask, id: &str) -> Result<Answer> {
             carrier: ask.form.get("carrier").to_owned(),
             tracking_number: ask.form.get("tracking_number").to_owned(),
             if_version: ask.form.number("version"),
-            lines: named(ask, "ship.", true)?,
+            lines: named(&ask.form, "ship.", true)?,
         };
         let mut client = ask.site.peers.order();
         ask.write(&caller, client.admin_ship_order(request)).await.map(drop)
     };
     outcome(ask, id, "ship", "shipped", done.await).await
-}
-
-/// Reads the units named per SKU; a field left empty or 0 names none.
-///
-/// # Errors
-/// `quantity_out_of_range` beside the field; `required` when units must be named and none are.
-pub fn named(ask: &Ask, prefix: &str, some: bool) -> Result<Vec<LineInput>> {
-    let mut lines = Vec::new();
-    for (name, value) in ask.form.pairs() {
-        let (Some(sku_id), false) = (name.strip_prefix(prefix), value.trim().is_empty()) else { continue };
-        let quantity: i64 = value.trim().parse().ok().filter(|units| (0..=9_999).contains(units)).ok_or_else(|| {
-            Error::invalid("quantity_out_of_range", "a whole number of units").param(name.to_owned())
-        })?;
-        if quantity > 0 {
-            lines.push(LineInput { sku_id: sku_id.to_owned(), quantity, ..LineInput::default() });
-        }
-    }
-    if some && lines.is_empty() {
-        return Err(Error::invalid("quantity_out_of_range", "name the units of at least one line").param("lines"));
-    }
-    Ok(lines)
 }
 
 /// Marks an order as delivered.
@@ -101,7 +81,7 @@ pub async fn refund(ask: &Ask, id: &str) -> Result<Answer> {
             amount: amount(ask)?,
             reason: ask.form.get("reason").to_owned(),
             idempotency_key: sent_key(ask),
-            lines: named(ask, "back.", false)?,
+            lines: named(&ask.form, "back.", false)?,
             if_version: ask.form.number("version"),
             ..AdminRefundOrderRequest::default()
         };

@@ -46,8 +46,7 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
         vec![Part::Table(table(ask, &list.payments))]
     });
     let books = Panel::of(books)?.map(|books| vec![Part::Table(accounts(w, &books.accounts))]);
-    let blocks =
-        vec![Block::of("list", w.payments, body), Block::of("books", w.books, books).text(w.books_text)];
+    let blocks = vec![Block::of("list", w.payments, body), Block::of("books", w.books, books).text(w.books_text)];
     let choices = std::iter::once((String::new(), c.any.to_owned()))
         .chain(STATUSES.into_iter().map(|name| (name.to_owned(), words(w, name).0.to_owned())));
     let mut page = Page::new(shell(ask, w.payments, "/operator/payments"), blocks);

@@ -32,9 +32,8 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
 async fn render(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
     let wants_reason = !ask.query.get("path").is_empty();
-    let (list, reason) = tokio::join!(list(ask), async {
-        if wants_reason { Some(explained(ask).await) } else { None }
-    });
+    let (list, reason) =
+        tokio::join!(list(ask), async { if wants_reason { Some(explained(ask).await) } else { None } });
     let list = match list {
         Err(error) if error.code == "forbidden" => return Err(error),
         list => Panel::of(list)?,
@@ -88,7 +87,9 @@ async fn explained(ask: &Ask) -> Result<AdminExplainAccessResponse> {
 
 fn verdict(w: &'static Words, reason: &AdminExplainAccessResponse) -> Part {
     let why = match &reason.policy {
-        Some(policy) => fill(w.explain_by, format!("{} {} {} ({})", policy.effect, policy.method, policy.path, policy.role)),
+        Some(policy) => {
+            fill(w.explain_by, format!("{} {} {} ({})", policy.effect, policy.method, policy.path, policy.role))
+        }
         None => w.explain_no_rule.to_owned(),
     };
     let (word, tone) = if reason.allowed { (w.explain_allowed, "good") } else { (w.explain_denied, "bad") };
@@ -110,7 +111,11 @@ fn table(ask: &Ask, policies: &[Policy]) -> Table {
         let (effect, tone) = if policy.effect == "deny" { (w.deny, "bad") } else { (w.allow, "good") };
         let about = format!("{} {}", policy.role, policy.path);
         vec![
-            Cell::text(policy.role.clone()).note(if policy.domain == "*" { String::new() } else { policy.domain.clone() }),
+            Cell::text(policy.role.clone()).note(if policy.domain == "*" {
+                String::new()
+            } else {
+                policy.domain.clone()
+            }),
             Cell::state(effect, tone),
             Cell::code(policy.method.clone()),
             Cell::code(policy.path.clone()).note(policy.note.clone()),

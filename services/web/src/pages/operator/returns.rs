@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 use mallard_proto::order::v1::{
-    AdminApproveReturnRequest, AdminListReturnsRequest, AdminRefuseReturnRequest, ListReturnsResponse, Return, ReturnStatus,
+    AdminApproveReturnRequest, AdminListReturnsRequest, AdminRefuseReturnRequest, ListReturnsResponse, Return,
+    ReturnStatus,
 };
 use mallard_types::{Error, Result};
 
@@ -39,7 +40,11 @@ async fn render(ask: &Ask, code: StatusCode, refused: Option<(&str, &Error)>) ->
     ];
     let asked = ask.query.get("status");
     // Without a filter one sees what is to do.
-    let chosen = if asked == "all" { "all" } else { statuses.iter().find(|(name, _)| *name == asked).map_or("requested", |(name, _)| name) };
+    let chosen = if asked == "all" {
+        "all"
+    } else {
+        statuses.iter().find(|(name, _)| *name == asked).map_or("requested", |(name, _)| name)
+    };
     let after = ask.query.get("after");
     let list = match list(ask, if chosen == "all" { "" } else { chosen }, after).await {
         Err(error) if error.code == "forbidden" => return Err(error),

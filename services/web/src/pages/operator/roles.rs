@@ -54,13 +54,10 @@ async fn render(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Result<
         mark(&mut put.fields, c, error);
     }
     let body = list.map(|list| vec![Part::Table(table(ask, &list.roles))]);
-    let blocks = vec![
-        Block::of("list", w.roles, body),
-        Block::new("put", w.role_new, vec![Part::Form(Box::new(put))]).aside(),
-    ];
+    let blocks =
+        vec![Block::of("list", w.roles, body), Block::new("put", w.role_new, vec![Part::Form(Box::new(put))]).aside()];
     Page::new(s, blocks).answer(code)
 }
-
 
 async fn list(ask: &Ask) -> Result<AdminListRolesResponse> {
     let caller = permit(ask, "GET", "/admin/v1/roles", &[]).await?;

@@ -15,7 +15,6 @@ words! {
 
     sales: "Sales, last 30 days", "近 30 天销售";
     sales_chart: "Sales per day over the last 30 days", "近 30 天每日销售额";
-    paid_orders: "Paid orders", "已付款订单";
     visits: "From look to order, last 30 days", "近 30 天转化";
     conversion: "Conversion", "转化率";
     conversion_text: "paid orders per product page shown", "每次商品浏览产生的付款订单";
@@ -67,7 +66,6 @@ words! {
     do_something: "Actions", "操作";
     by_system: "the mall itself", "系统";
     by_operator: "an operator", "运营人员";
-    by_shopper: "the shopper", "顾客";
     no_actions: "Nothing can be done in this state.", "当前状态没有可执行的操作。";
 
     return_requested: "Asked for", "待处理";
@@ -84,7 +82,6 @@ words! {
     refused_done: "Refused, and the shopper can read why.", "已拒绝，顾客可看到原因。";
 
     method: "Method", "方式";
-    captured: "Captured", "已收款";
     payment_pending: "Waiting", "待支付";
     payment_authorised: "Authorised", "已授权";
     payment_captured: "Paid", "已收款";
@@ -206,7 +203,6 @@ words! {
     endpoint: "Address", "地址";
     called_by: "Called by", "调用方";
     version: "Version", "版本";
-    zone: "Zone", "可用区";
     calls: "Calls", "调用数";
     failed: "Failed", "失败";
     slow: "Slow", "缓慢";
@@ -244,12 +240,10 @@ words! {
     flows_text: "Longer work that is waiting, or stuck and waiting for a person.", "等待中的长流程，或需要人工处理的流程。";
     only_stuck: "Stuck only", "仅看卡住的";
     flow: "Flow", "流程";
-    state: "State", "状态";
     waiting: "waiting", "等待中";
     stuck: "stuck", "已卡住";
     due: "Due", "到期";
     attempts: "Attempts", "尝试次数";
-    last_error: "Last error", "最近错误";
     no_flows: "No flow is waiting.", "没有等待中的流程。";
     no_stuck: "No flow is stuck.", "没有卡住的流程。";
     unstick: "Let it go on", "继续执行";
@@ -271,7 +265,6 @@ words! {
     trace: "Trace", "追踪";
     took: "Took", "耗时";
     no_traces: "Nothing was slow lately.", "近期没有慢请求。";
-    process: "Process", "进程";
     outcome: "Outcome", "结果";
     checks: "Books", "对账检查";
     checks_text: "Every service checks its own books and those it shares with others: money, stock, orders, events. This reads everything there is and may take a while.",

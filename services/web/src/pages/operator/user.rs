@@ -5,8 +5,8 @@ use jiff::civil::DateTime;
 use jiff::tz::TimeZone;
 use mallard_proto::Timestamp;
 use mallard_proto::identity::v1::{
-    AdminBanUserRequest, AdminGetUserRequest, AdminKickUserRequest, AdminListSessionsRequest, AdminRevokeSessionRequest,
-    AdminSetRolesRequest, AdminUnbanUserRequest, Session, User,
+    AdminBanUserRequest, AdminGetUserRequest, AdminKickUserRequest, AdminListSessionsRequest,
+    AdminRevokeSessionRequest, AdminSetRolesRequest, AdminUnbanUserRequest, Session, User,
 };
 use mallard_types::{Error, Result};
 

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::StatusCode;
-use mallard_proto::gateway::v1::{CheckRequest, CheckResponse};
 use mallard_proto::Timestamp;
+use mallard_proto::gateway::v1::{CheckRequest, CheckResponse};
 use mallard_rpc::Caller;
 use mallard_types::{Error, Micros, Result};
 use parking_lot::Mutex;

@@ -183,9 +183,10 @@ fn figures(w: &'static Words, shown: &GetProtectionResponse) -> Vec<(&'static st
 }
 
 fn tier_table(w: &'static Words, shown: &GetProtectionResponse) -> Table {
-    let rows = shown.tiers.iter().map(|tier| {
-        vec![Cell::text(tier.name.clone()), Cell::number(tier.admitted), Cell::number(tier.shed)]
-    });
+    let rows = shown
+        .tiers
+        .iter()
+        .map(|tier| vec![Cell::text(tier.name.clone()), Cell::number(tier.admitted), Cell::number(tier.shed)]);
     Table {
         caption: w.tiers.to_owned(),
         columns: vec![w.tier, w.let_in, w.turned_away],

@@ -238,5 +238,12 @@ fn trace_table(ask: &Ask, traces: &[SlowTrace]) -> Table {
 fn step(began: i64, call: &SlowCall) -> String {
     let at = call.started_at.as_ref().map_or(0, |at| at.micros());
     let after = u64::try_from(at.saturating_sub(began)).unwrap_or(0);
-    format!("+{:<9} {:<9} {} ({}, {})", lasting(after), lasting(call.duration_us), call.name, call.outcome, call.process)
+    format!(
+        "+{:<9} {:<9} {} ({}, {})",
+        lasting(after),
+        lasting(call.duration_us),
+        call.name,
+        call.outcome,
+        call.process
+    )
 }
