@@ -9,8 +9,10 @@ use anyhow::{Context, bail};
 
 const LOCK_FILE: &str = "lock";
 const ADDRESS_FILE: &str = "address";
-const PASSWORD_FILE: &str = "admin-password";
-const PASSWORD_DRAFT: &str = "admin-password.draft";
+/// File with the first operator's password.
+pub const OPERATOR_PASSWORD: &str = "admin-password";
+/// File with the password of the demo shop's sellers.
+pub const SELLER_PASSWORD: &str = "seller-password";
 
 /// A data folder that belongs to this process until it is dropped.
 pub struct Folder {
@@ -56,13 +58,13 @@ impl Folder {
         Ok(std::fs::write(self.path.join(ADDRESS_FILE), address.to_string())?)
     }
 
-    /// Returns the first operator's password to be: the one of a start that was cut short, or a new one, on disk before it is
-    /// used. Says whether it is new.
+    /// Returns the password to be of accounts that are about to be made: the one of a start that was cut short, or a new one, on
+    /// disk before it is used. Says whether it is new. `name` is the file it will stand in.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn draft_password(&self, new: impl FnOnce() -> String) -> anyhow::Result<(String, bool)> {
-        let path = self.path.join(PASSWORD_DRAFT);
+    pub fn draft_password(&self, name: &str, new: impl FnOnce() -> String) -> anyhow::Result<(String, bool)> {
+        let path = self.draft(name);
         if let Ok(draft) = std::fs::read_to_string(&path)
             && draft.ends_with('\n')
         {
@@ -83,21 +85,25 @@ impl Folder {
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn drop_draft(&self) -> anyhow::Result<()> {
-        Ok(std::fs::remove_file(self.path.join(PASSWORD_DRAFT))?)
+    pub fn drop_draft(&self, name: &str) -> anyhow::Result<()> {
+        Ok(std::fs::remove_file(self.draft(name))?)
     }
 
-    /// Makes the draft the password, once the operator exists.
+    /// Makes the draft the password, once the accounts exist.
     ///
     /// # Errors
     /// The folder cannot be written.
-    pub fn keep_password(&self) -> anyhow::Result<()> {
-        Ok(std::fs::rename(self.path.join(PASSWORD_DRAFT), self.path.join(PASSWORD_FILE))?)
+    pub fn keep_password(&self, name: &str) -> anyhow::Result<()> {
+        Ok(std::fs::rename(self.draft(name), self.path.join(name))?)
     }
 
-    /// Tells whether the first operator has been made.
-    pub fn has_password(&self) -> bool {
-        self.path.join(PASSWORD_FILE).exists()
+    /// Tells whether a password is written down, so that its accounts have been made.
+    pub fn has_password(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+    }
+
+    fn draft(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}.draft"))
     }
 }
 
@@ -118,5 +124,5 @@ pub fn running(path: &Path) -> Option<SocketAddr> {
 
 /// Reads the first operator's password.
 pub fn password(path: &Path) -> Option<String> {
-    Some(std::fs::read_to_string(path.join(PASSWORD_FILE)).ok()?.trim().to_owned())
+    Some(std::fs::read_to_string(path.join(OPERATOR_PASSWORD)).ok()?.trim().to_owned())
 }

@@ -9,7 +9,7 @@ use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
 use mallard_rpc::{Call, ServiceChannel};
 use mallard_runtime::{Config, Mall, Settings, Storage};
 
-use crate::folder::Folder;
+use crate::folder::{Folder, OPERATOR_PASSWORD, SELLER_PASSWORD};
 use crate::{demo, services};
 
 /// E-mail of the first operator.
@@ -50,9 +50,13 @@ pub async fn start(options: &Options, config: Config) -> anyhow::Result<Shop> {
     settings.listen = Some(options.listen);
     settings.pages = Some(demo::pages());
     let mall = Mall::start(settings).await?;
-    let new_password = if folder.has_password() { None } else { first_operator(&mall, &folder).await? };
+    let new_password =
+        if folder.has_password(OPERATOR_PASSWORD) { None } else { first_operator(&mall, &folder).await? };
     let seeded =
         if options.demo { as_system(demo::seed(&mall)).await.context("the demo shop cannot be seeded")? } else { 0 };
+    if options.demo && !folder.has_password(SELLER_PASSWORD) {
+        as_system(demo_sellers(&mall, &folder)).await.context("the demo shop's sellers cannot be made")?;
+    }
     if let Some(address) = mall.http_addr() {
         folder.note_address(address)?;
     }
@@ -66,7 +70,7 @@ pub async fn as_system<F: Future>(work: F) -> F::Output {
 
 /// Makes the first operator; none when there is one whose password nobody wrote down here.
 async fn first_operator(mall: &Mall, folder: &Folder) -> anyhow::Result<Option<String>> {
-    let (password, is_new) = folder.draft_password(new_password)?;
+    let (password, is_new) = folder.draft_password(OPERATOR_PASSWORD, new_password)?;
     let mut identity: IdentityServiceClient<ServiceChannel> = mall.client();
     let made = as_system(identity.create_user(CreateUserRequest {
         email: OPERATOR_EMAIL.into(),
@@ -82,11 +86,21 @@ async fn first_operator(mall: &Mall, folder: &Folder) -> anyhow::Result<Option<S
     .created;
     // An operator that is there already was made with an old draft by a start that was cut short, or its file was removed.
     if !made && is_new {
-        folder.drop_draft()?;
+        folder.drop_draft(OPERATOR_PASSWORD)?;
         return Ok(None);
     }
-    folder.keep_password()?;
+    folder.keep_password(OPERATOR_PASSWORD)?;
     Ok(Some(password))
+}
+
+/// Makes the accounts of the demo shop's sellers, with one password for all; none where somebody has made them otherwise.
+async fn demo_sellers(mall: &Mall, folder: &Folder) -> anyhow::Result<()> {
+    let (password, is_new) = folder.draft_password(SELLER_PASSWORD, new_password)?;
+    let made = demo::sellers(mall, &password).await?;
+    if made == 0 && is_new {
+        return folder.drop_draft(SELLER_PASSWORD);
+    }
+    folder.keep_password(SELLER_PASSWORD)
 }
 
 /// Draws a password of 20 characters (100 bits).

@@ -3,6 +3,8 @@
 use std::process::ExitCode;
 use std::time::Instant;
 
+use mallard::demo;
+use mallard::folder::{OPERATOR_PASSWORD, SELLER_PASSWORD};
 use mallard::up::{self, OPERATOR_EMAIL, Options};
 use mallard_runtime::Config;
 
@@ -30,13 +32,21 @@ pub async fn run(args: UpArgs, config: Config) -> anyhow::Result<ExitCode> {
                 shop.folder.path().display()
             );
         }
-        None if shop.folder.has_password() => {
+        None if shop.folder.has_password(OPERATOR_PASSWORD) => {
             println!("  operator    {OPERATOR_EMAIL}  password in {}/admin-password", shop.folder.path().display());
         }
         None => println!(
             "  operator    there is one; its admin-password file is gone; make another with: mallard ctl user create --role admin"
         ),
     }
+    if shop.folder.has_password(SELLER_PASSWORD) {
+        println!(
+            "  seller      {}  password in {}/seller-password",
+            demo::seller_email(),
+            shop.folder.path().display()
+        );
+    }
+    println!("  consoles    http://{address}/operator  http://{address}/seller");
     stop_requested().await;
     eprintln!("stopping: finishing what is in flight");
     shop.mall.stop().await;

@@ -6,6 +6,7 @@
 //! | how the files are read and checked | `files.rs`, `shop.rs` |
 //! | the pictures | `art.rs` and `art/` |
 //! | how the shop gets into a mall | `seed.rs` |
+//! | the accounts of its sellers | `sellers.rs` |
 //!
 //! Ids come from slugs, so that seeding twice changes nothing and every demo shop has the same ones.
 
@@ -14,10 +15,12 @@ pub mod art;
 mod files;
 mod pages;
 mod seed;
+mod sellers;
 mod shop;
 
 pub use pages::pages;
 pub use seed::{seed, seed_catalog};
+pub use sellers::{seller_email, sellers};
 pub use shop::{Brand, Category, Choice, Picture, Product, Seller, Shop, Text, Variant, shop};
 
 /// Path under which the pictures are served; a picture's address is this, its name and `.svg`.
