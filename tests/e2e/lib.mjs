@@ -10,7 +10,7 @@ import { chromium } from "playwright-core";
 
 const here = dirname(fileURLToPath(import.meta.url));
 const binary = resolve(process.env.MALLARD_BIN ?? join(here, "../../target/debug/mallard"));
-const shots = resolve(process.env.MALLARD_E2E_SHOTS ?? join(here, "../../target/e2e"));
+const shots = resolve(process.env.MALLARD_E2E_SHOTS ?? join(here, "artifacts"));
 const axeSource = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 
 export const PASSWORD = "correct horse battery";
@@ -43,13 +43,30 @@ export async function startShop() {
   });
   return {
     base,
+    folder,
     operator: () => readFileSync(join(folder, "admin-password"), "utf8").trim(),
+    password: (file) => readFileSync(join(folder, file), "utf8").trim(),
     async stop() {
       child.kill("SIGTERM");
       await ended;
       rmSync(folder, { recursive: true, force: true });
     },
   };
+}
+
+/** Returns the operator's way to the API: verb, path, body to the answer's body. */
+export async function operator(shop) {
+  const send = (token) => async (method, path, body) => {
+    const answer = await fetch(`${shop.base}${path}`, {
+      method,
+      headers: { "content-type": "application/json", ...(token && { authorization: `Bearer ${token}` }) },
+      body: JSON.stringify(body),
+    });
+    assert.ok(answer.ok, `${path}: ${answer.status} ${await answer.clone().text()}`);
+    return answer.status === 204 ? null : answer.json();
+  };
+  const login = await send("")("POST", "/auth/v1/login", { email: "admin@mallard.local", password: shop.operator() });
+  return send(login.tokens.access_token);
 }
 
 /** Waits for a condition, never for a time; fails after half a minute, naming what was waited for. */
@@ -114,12 +131,19 @@ export async function visit(browser, shop, { screen = "desk", lang = "en", scrip
     name,
     faults,
     to: (path) => page.goto(`/${lang}${path}`),
-    /** Keeps a picture of the whole page and looks for what keeps people out of it. */
+    /**
+     * Keeps a picture of the whole page and looks for what keeps people out of it; a visitor with scripts sees it in the
+     * dark, too.
+     */
     async shot(label) {
-      const folder = join(shots, name);
-      mkdirSync(folder, { recursive: true });
-      await unrolled(page, () => page.screenshot({ path: join(folder, `${label}.png`) }));
-      if (scripts) await accessible(page, `${name} ${label}`);
+      for (const scheme of scripts && !dark ? ["light", "dark"] : [dark ? "dark" : "light"]) {
+        const folder = join(shots, scheme === "dark" && !dark ? `${name}-dark` : name);
+        mkdirSync(folder, { recursive: true });
+        await page.emulateMedia({ colorScheme: scheme });
+        await unrolled(page, () => page.screenshot({ path: join(folder, `${label}.png`) }));
+        if (scripts) await accessible(page, `${name} ${scheme} ${label}`);
+      }
+      await page.emulateMedia({ colorScheme: dark ? "dark" : "light" });
       await fits(page, `${name} ${label}`);
     },
     async close() {

@@ -5,7 +5,7 @@
 #   tests/e2e/run.sh                     builds the debug binary and runs everything
 #   MALLARD_BIN=target/release/mallard tests/e2e/run.sh    with another binary
 #
-# Pictures of every page are left in target/e2e (MALLARD_E2E_SHOTS), which git does not know.
+# Pictures of every page are left in tests/e2e/artifacts (MALLARD_E2E_SHOTS), which git does not know.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -21,4 +21,5 @@ npm ci --no-audit --no-fund --silent
 if [ -z "${MALLARD_BIN:-}" ]; then
   cargo build --manifest-path ../../Cargo.toml -p mallard
 fi
-exec node --test --test-concurrency=1 "${@:-shopper.test.mjs}"
+[ $# -gt 0 ] || set -- ./*.test.mjs
+exec node --test --test-concurrency=1 "$@"

@@ -1,7 +1,7 @@
 // The shopper's ways through the shop, in a real browser: on a phone and on a desk, in both languages, with scripts and without.
-import { test, before, after } from "node:test";
+import { describe, test, before, after } from "node:test";
 import assert from "node:assert/strict";
-import { startShop, startBrowser, visit, unique, until, PASSWORD, GOOD_CARD, DECLINED_CARD } from "./lib.mjs";
+import { startShop, startBrowser, operator, visit, unique, until, PASSWORD, GOOD_CARD, DECLINED_CARD } from "./lib.mjs";
 
 let shop;
 let browser;
@@ -51,6 +51,8 @@ async function fillCard(v, number) {
   await v.page.fill("[name=cvc]", "012");
 }
 
+// Two at a time: a browser and a shop are two processes, and so are the cores of a small machine.
+describe("shopper", { concurrency: 2 }, () => {
 for (const screen of ["phone", "desk"]) {
   for (const lang of ["en", "zh"]) {
     for (const scripts of [true, false]) {
@@ -67,6 +69,7 @@ for (const screen of ["phone", "desk"]) {
         await v.shot("03-shelf");
         await page.fill("#q", lang === "zh" ? "杯" : "mug");
         await page.locator(".search button").click();
+        await page.waitForURL("**/search?q=**");
         await page.locator(".card").first().waitFor();
         await v.shot("04-search");
         await page.locator(".card:not(:has(.tag)) a").first().click();
@@ -145,22 +148,6 @@ for (const screen of ["phone", "desk"]) {
   }
 }
 
-test("in the dark the pages are dark and as readable", async () => {
-  const v = await visit(browser, shop, { screen: "phone", dark: true });
-  for (const [label, path] of [["home", "/"], ["list", "/c/tableware"], ["cart", "/cart"], ["sign-in", "/sign-in"]]) {
-    await v.to(path);
-    await v.shot(label);
-  }
-  await addFrom(v, "audio");
-  await v.shot("product");
-  await v.to("/cart");
-  await v.shot("cart-filled");
-  await v.page.locator(".sum a.button").click();
-  await signUp(v);
-  await v.shot("checkout");
-  await v.close();
-});
-
 test("a double click on pay makes one order", async () => {
   for (const scripts of [true, false]) {
     const v = await visit(browser, shop, { scripts });
@@ -223,21 +210,7 @@ test("two tabs change one cart and both see it", async () => {
 });
 
 test("a price that changes on the way is shown before anything is ordered", async () => {
-  const login = await fetch(`${shop.base}/auth/v1/login`, {
-    method: "POST",
-    headers: { "content-type": "application/json" },
-    body: JSON.stringify({ email: "admin@mallard.local", password: shop.operator() }),
-  });
-  const token = (await login.json()).tokens.access_token;
-  const admin = (method, path, body) =>
-    fetch(`${shop.base}${path}`, {
-      method,
-      headers: { authorization: `Bearer ${token}`, "content-type": "application/json" },
-      body: JSON.stringify(body),
-    }).then(async (answer) => {
-      assert.ok(answer.ok, `${path}: ${answer.status}`);
-      return answer.json();
-    });
+  const admin = await operator(shop);
   const money = (amount) => ({ amount, currency: "CNY" });
   const made = await admin("POST", "/admin/v1/products", {
     title: "Weathercock", status: "listed", variants: [{ price: money(5_000), stock: 9 }],
@@ -323,4 +296,121 @@ test("by keyboard alone: skip link, visible focus, into the cart", async () => {
   await page.keyboard.press("Enter");
   await page.locator(".note.good").waitFor();
   await v.close();
+});
+
+test("a list is narrowed by brand, price and stock, and all of it is taken back", async () => {
+  for (const screen of ["phone", "desk"]) {
+    const v = await visit(browser, shop, { screen });
+    const { page } = v;
+    await v.to("/c/home");
+    const cards = () => page.locator(".card").count();
+    const count = async () => Number((await page.locator(".head [role=status]").textContent()).match(/\d+/)[0]);
+    const all = await count();
+    const filters = page.locator("details.filters");
+    if (!(await filters.evaluate((one) => one.open))) await filters.locator("summary").click();
+    const brand = page.locator("input[name=brand]").nth(1);
+    const label = await brand.locator("..").textContent();
+    await brand.check();
+    await page.locator("aside button").click();
+    await page.waitForURL("**brand=**");
+    assert.equal(await count(), Number(label.match(/\((\d+)\)/)[1]));
+    assert.ok((await count()) < all);
+    const span = page.locator(".spans a").first();
+    const within = Number((await span.textContent()).match(/\((\d+)\)/)[1]);
+    await span.click();
+    await page.waitForURL("**min=**");
+    assert.equal(await count(), within);
+    assert.equal(await cards(), Math.min(within, 24));
+    await v.shot("filtered");
+    await page.locator("aside .button.ghost").click();
+    await page.waitForURL((url) => !url.search.includes("brand"));
+    assert.equal(await count(), all);
+    await v.close();
+  }
+});
+
+test("goods that were sent are given back, and the shop's word is on the order", async () => {
+  const admin = await operator(shop);
+  const v = await visit(browser, shop, { screen: "phone" });
+  const { page } = v;
+  await signUp(v);
+  await addFrom(v, "tableware");
+  await v.to("/checkout");
+  // A code that is none is said so; what was typed stays.
+  await fillAddress(v);
+  await page.locator(".coupon summary").click();
+  await page.fill("[name=coupon]", "SPRING");
+  await page.locator("[name=apply]").click();
+  await page.locator("#e-coupon").waitFor();
+  assert.equal(await page.locator("[name=street]").inputValue(), ADDRESS.street);
+  await v.shot("coupon-unknown");
+  await page.fill("[name=coupon]", "");
+  await fillCard(v, GOOD_CARD);
+  await page.locator(".pay").click();
+  await page.locator(".result.good").waitFor();
+  const id = new URL(page.url()).pathname.split("/").pop();
+  await admin("POST", `/admin/v1/orders/${id}/ship`, { carrier: "SF", tracking_number: "SF1234567890" });
+  await v.to(`/orders/${id}`);
+  await v.shot("sent");
+  await page.locator("#return summary").click();
+  await page.locator("#return button").click();
+  await page.locator(".note.bad").waitFor();
+  await page.fill("#return .quantity", "1");
+  await page.fill("[name=reason]", "It is smaller than I thought");
+  await page.locator("#return button").click();
+  await page.locator(".note.good").waitFor();
+  await v.shot("return-asked");
+  const { returns } = await admin("GET", "/admin/v1/returns?status=requested");
+  const mine = returns.find((one) => one.order_id === id);
+  await admin("POST", `/admin/v1/returns/${mine.id}/refuse`, { answer: "It was used." });
+  await v.to(`/orders/${id}`);
+  assert.ok((await page.locator("#returns ~ ul").textContent()).includes("It was used."));
+  await v.shot("return-refused");
+  await v.close();
+});
+
+test("another password, and the end of an account", async () => {
+  const v = await visit(browser, shop, { screen: "phone", lang: "zh" });
+  const { page } = v;
+  await signUp(v);
+  await v.to("/account/password");
+  await page.fill("[name=current]", "not my password");
+  await page.fill("[name=password]", `${PASSWORD} 2`);
+  await page.fill("[name=password_confirmation]", `${PASSWORD} 2`);
+  await page.locator("main form button").click();
+  await page.locator("#e-current").waitFor();
+  await v.shot("password-wrong");
+  await page.fill("[name=current]", PASSWORD);
+  await page.fill("[name=password]", `${PASSWORD} 2`);
+  await page.fill("[name=password_confirmation]", `${PASSWORD} 2`);
+  await page.locator("main form button").click();
+  await page.locator(".note.good").waitFor();
+  await v.to("/account/delete");
+  await v.shot("delete");
+  await page.fill("[name=password]", `${PASSWORD} 2`);
+  await page.locator("main form button").click();
+  await page.locator(".note.good").waitFor();
+  await v.to("/account");
+  await page.waitForURL("**/sign-in?next=**");
+  await v.close();
+});
+
+test("what was bought most stands on the first page", async () => {
+  const v = await visit(browser, shop, {});
+  await signUp(v);
+  for (const shelf of ["tableware", "audio"]) {
+    await addFrom(v, shelf);
+    await v.to("/checkout");
+    if (await v.page.locator(".new-address.always").count()) await fillAddress(v);
+    await fillCard(v, GOOD_CARD);
+    await v.page.locator(".pay").click();
+    await v.page.locator(".result.good").waitFor();
+  }
+  await until("the best sellers are there", async () => {
+    await v.to("/");
+    return v.page.locator("#best").count();
+  });
+  await v.shot("home-best");
+  await v.close();
+});
 });

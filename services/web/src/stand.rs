@@ -82,6 +82,7 @@ fn form(path: &str) -> (&'static str, &'static str) {
         ["account", "addresses", ..] => ("POST", "/store/v1/me/addresses"),
         ["account", "sessions", ..] => ("DELETE", "/auth/v1/sessions/{id}"),
         ["account", "password", ..] => ("POST", "/auth/v1/password"),
+        ["account", "delete", ..] => ("POST", "/auth/v1/reauthenticate"),
         ["account", ..] => ("PATCH", "/store/v1/me"),
         ["seller", "orders", ..] => ("POST", "/seller/v1/orders/{id}/ship"),
         ["seller", "stock" | "inventory", ..] => ("POST", "/seller/v1/inventory/{sku_id}/adjust"),
