@@ -4,6 +4,7 @@ use mallard_proto::cart::v1::cart_service_client::CartServiceClient;
 use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mallard_proto::common::v1::{Check, RunChecksRequest};
 use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
+use mallard_proto::insight::v1::insight_service_client::InsightServiceClient;
 use mallard_proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use mallard_proto::order::v1::order_service_client::OrderServiceClient;
 use mallard_proto::payment::v1::payment_service_client::PaymentServiceClient;
@@ -39,6 +40,7 @@ pub async fn run(mall: &Mall) -> Vec<Check> {
             CartServiceClient => "cart",
             CatalogServiceClient => "catalog",
             IdentityServiceClient => "identity",
+            InsightServiceClient => "insight",
         );
         checks
     })

@@ -23,6 +23,7 @@ pub fn services() -> Vec<ServiceSpec> {
         mallard_cart::service(),
         mallard_payment::service(),
         mallard_order::service(),
+        mallard_insight::service(),
         mallard_gateway::service(),
         mallard_web::service(),
     ]
@@ -31,7 +32,7 @@ pub fn services() -> Vec<ServiceSpec> {
 /// Names of groups that `serve` understands, with their services.
 pub const GROUPS: [(&str, &[&str]); 3] = [
     ("trade", &["order", "payment"]),
-    ("goods", &["catalog", "inventory", "promotion"]),
+    ("goods", &["catalog", "inventory", "promotion", "insight"]),
     ("people", &["identity", "cart"]),
 ];
 

@@ -19,6 +19,7 @@ fn the_default_file_and_the_defaults_of_the_types_are_the_same() {
     check::<mallard_cart::config::Config>("cart");
     check::<mallard_payment::config::Config>("payment");
     check::<mallard_order::Config>("order");
+    check::<mallard_insight::Config>("insight");
     check::<mallard_gateway::Config>("gateway");
     check::<mallard_rpc::Config>("rpc");
     check::<mallard_runtime::HttpConfig>("http");

@@ -16,6 +16,7 @@ use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mallard_proto::common::v1::{Check, RunChecksRequest};
 use mallard_proto::gateway::v1::{CheckResponse, DeadLetter, ServiceState};
 use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
+use mallard_proto::insight::v1::insight_service_client::InsightServiceClient;
 use mallard_proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use mallard_proto::order::v1::order_service_client::OrderServiceClient;
 use mallard_proto::payment::v1::payment_service_client::PaymentServiceClient;
@@ -63,15 +64,16 @@ impl App {
 
     /// Asks every service that keeps books to check them, all at once.
     pub async fn check(&self) -> CheckResponse {
-        let (identity, catalog, inventory, cart, order, payment) = tokio::join!(
+        let (identity, catalog, inventory, cart, order, payment, insight) = tokio::join!(
             checks_of!(self, IdentityServiceClient),
             checks_of!(self, CatalogServiceClient),
             checks_of!(self, InventoryServiceClient),
             checks_of!(self, CartServiceClient),
             checks_of!(self, OrderServiceClient),
             checks_of!(self, PaymentServiceClient),
+            checks_of!(self, InsightServiceClient),
         );
-        let checks = [identity, catalog, inventory, cart, order, payment].concat();
+        let checks = [identity, catalog, inventory, cart, order, payment, insight].concat();
         CheckResponse { ok: checks.iter().all(|check| check.ok), checks }
     }
 

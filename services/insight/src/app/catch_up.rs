@@ -19,8 +19,10 @@ use crate::store::Known;
 pub const PAGE_ORDERS: i32 = 100;
 /// Pause between pages: old orders have time.
 const BETWEEN_PAGES: Duration = Duration::from_millis(5);
-/// Pause while the orders are away.
-const AWAY_PAUSE: Duration = Duration::from_secs(2);
+/// First pause while the orders are away, as they are until all services of the process have started; it doubles.
+const AWAY_FIRST: Duration = Duration::from_millis(20);
+/// Longest pause while they are away, which is also told.
+const AWAY_LONGEST: Duration = Duration::from_secs(5);
 
 /// Returns what the service does not know of an order although it happened.
 pub fn lacks(order: &Order, known: Known) -> Option<String> {
@@ -66,17 +68,21 @@ impl App {
 /// Catches up with all orders there are, and then waits for the shutdown.
 pub async fn catch_up_task(app: Arc<App>) {
     let shutdown = app.ctx.shutdown();
-    let mut away = false;
+    let mut away = AWAY_FIRST;
     while !shutdown.is_set() {
         let pause = match mallard_rpc::scope(Call::system("insight"), app.catch_up()).await {
-            Ok(true) => BETWEEN_PAGES,
+            Ok(true) => {
+                away = AWAY_FIRST;
+                BETWEEN_PAGES
+            }
             Ok(false) => break,
             Err(error) => {
-                if !away {
-                    warn!(%error, "older orders cannot be read yet, will try again");
+                let pause = away;
+                away = (away * 2).min(AWAY_LONGEST);
+                if pause == AWAY_LONGEST {
+                    warn!(%error, "older orders cannot be read, will try again");
                 }
-                away = true;
-                AWAY_PAUSE
+                pause
             }
         };
         tokio::select! {
