@@ -1,5 +1,6 @@
 //! Returns: asked for by shoppers, agreed to or refused by operators, carried out once.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::join_all;
@@ -12,7 +13,8 @@ use mallard_proto::order::v1::{
 use mallard_proto::payment::v1::AdminRefundRequest;
 use mallard_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use mallard_rpc::{Fault, FaultAction, ServiceChannel};
-use mallard_runtime::Mall;
+use mallard_runtime::{Mall, Settings, Storage};
+use mallard_testkit::pgtest::PgServer;
 use mallard_testkit::{as_system, as_user, audit_records, audited};
 use mallard_tests::world::{
     At, Buyer, Commits, KillNth, World, cny, conserved, green, list, orders, settled, sku, user,
@@ -23,6 +25,17 @@ use serde_json::{Value, json};
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_else(|| panic!("{value} is no text")).to_owned()
+}
+
+/// Starts a shop on each engine there is.
+async fn shops() -> Vec<(Shop, Option<Arc<PgServer>>)> {
+    let mut shops = vec![(Shop::start().await, None)];
+    if let Some(server) = PgServer::shared() {
+        let storage = Storage::Postgres { url: server.fresh_url().await, pool_max: 4 };
+        let on_server = |settings| Settings { storage, ..settings };
+        shops.push((Shop::start_with(on_server).await, Some(server)));
+    }
+    shops
 }
 
 fn wish(sku: &str, quantity: i64) -> Value {
@@ -169,30 +182,34 @@ async fn a_refused_return_says_why_and_its_units_may_be_asked_back_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_makes_one_return_and_no_two_at_once_take_the_same_unit() {
-    let shop = Shop::start().await;
-    let (_, mug) = shop.product("Mug", 100, 20).await;
-    let ada = shop.shopper().await;
-    let order = shipped(&shop, &ada, &mug, 3, 300).await;
-    let path = format!("/store/v1/orders/{order}/returns");
-    let first = ada.http.key("once").post(&path, wish(&mug, 1)).await.expect(201).body;
-    forget(&shop).await;
-    let again = ada.http.key("once").post(&path, wish(&mug, 1)).await.expect(201).body;
-    assert_eq!(again, first, "the order service knows the key itself");
-    forget(&shop).await;
-    let other = ada.http.key("once").post(&path, wish(&mug, 2)).await.expect(422);
-    assert_eq!(other.code(), "idempotency_conflict");
+    for (shop, _server) in shops().await {
+        let (_, mug) = shop.product("Mug", 100, 20).await;
+        let ada = shop.shopper().await;
+        let order = shipped(&shop, &ada, &mug, 3, 300).await;
+        let path = format!("/store/v1/orders/{order}/returns");
+        let first = ada.http.key("once").post(&path, wish(&mug, 1)).await.expect(201).body;
+        forget(&shop).await;
+        let again = ada.http.key("once").post(&path, wish(&mug, 1)).await.expect(201).body;
+        assert_eq!(again, first, "the order service knows the key itself");
+        forget(&shop).await;
+        let other = ada.http.key("once").post(&path, wish(&mug, 2)).await.expect(422);
+        assert_eq!(other.code(), "idempotency_conflict");
 
-    let answers = join_all((0..12).map(|i| {
-        let (http, path, body) = (ada.http.key(&format!("w{i}")), path.clone(), wish(&mug, 1));
-        async move { http.post(&path, body).await }
-    }))
-    .await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 2, "{answers:?}");
-    assert!(answers.iter().all(|answer| answer.status == 201 || answer.code() == "return_exceeds_sold"), "{answers:?}");
-    let refused = ada.http.key("more").post(&path, wish(&mug, 1)).await.expect(422);
-    assert_eq!(refused.body["error"]["details"], json!({ "sku_id": mug, "returnable": 0 }));
-    shop.check().await;
-    shop.stop().await;
+        let answers = join_all((0..12).map(|i| {
+            let (http, path, body) = (ada.http.key(&format!("w{i}")), path.clone(), wish(&mug, 1));
+            async move { http.post(&path, body).await }
+        }))
+        .await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 2, "{answers:?}");
+        assert!(
+            answers.iter().all(|answer| answer.status == 201 || answer.code() == "return_exceeds_sold"),
+            "{answers:?}"
+        );
+        let refused = ada.http.key("more").post(&path, wish(&mug, 1)).await.expect(422);
+        assert_eq!(refused.body["error"]["details"], json!({ "sku_id": mug, "returnable": 0 }));
+        shop.check().await;
+        shop.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -243,35 +260,36 @@ async fn only_ones_own_shipped_orders_are_returned_and_only_operators_decide() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn operators_page_through_returns_by_status() {
-    let shop = Shop::start().await;
-    let (_, mug) = shop.product("Mug", 100, 20).await;
-    let ada = shop.shopper().await;
-    let order = shipped(&shop, &ada, &mug, 5, 500).await;
-    let mut ids = Vec::new();
-    for _ in 0..5 {
-        ids.push(text(&ask(&ada, &order, &mug, 1).await["id"]));
+    for (shop, _server) in shops().await {
+        let (_, mug) = shop.product("Mug", 100, 20).await;
+        let ada = shop.shopper().await;
+        let order = shipped(&shop, &ada, &mug, 5, 500).await;
+        let mut ids = Vec::new();
+        for _ in 0..5 {
+            ids.push(text(&ask(&ada, &order, &mug, 1).await["id"]));
+        }
+        ids.reverse();
+        shop.admin.post(&format!("/admin/v1/returns/{}/refuse", ids[1]), json!({ "answer": "no" })).await.expect(200);
+        shop.admin.key("a").post(&format!("/admin/v1/returns/{}/approve", ids[2]), json!({})).await.expect(200);
+        let listed = async |query: &str| {
+            let body = shop.admin.get(&format!("/admin/v1/returns?{query}")).await.expect(200).body;
+            let ids: Vec<_> = body["returns"].as_array().unwrap().iter().map(|of| text(&of["id"])).collect();
+            (ids, body["next_cursor"].as_str().unwrap_or_default().to_owned())
+        };
+        assert_eq!(listed("").await.0, ids);
+        let (page, cursor) = listed("limit=2").await;
+        assert_eq!(page, ids[..2]);
+        let (page, cursor) = listed(&format!("limit=2&cursor={cursor}")).await;
+        assert_eq!(page, ids[2..4]);
+        assert_eq!(listed(&format!("limit=2&cursor={cursor}")).await, (ids[4..].to_vec(), String::new()));
+        assert_eq!(listed("status=requested").await.0, [0, 3, 4].map(|i| ids[i].clone()));
+        assert_eq!(listed("status=refused").await.0, [ids[1].clone()]);
+        assert_eq!(listed("status=refunded").await.0, [ids[2].clone()]);
+        assert!(listed("status=withdrawn").await.0.is_empty());
+        assert_eq!(shop.admin.get("/admin/v1/returns?status=lost").await.expect(400).code(), "unknown_status");
+        shop.check().await;
+        shop.stop().await;
     }
-    ids.reverse();
-    shop.admin.post(&format!("/admin/v1/returns/{}/refuse", ids[1]), json!({ "answer": "no" })).await.expect(200);
-    shop.admin.key("a").post(&format!("/admin/v1/returns/{}/approve", ids[2]), json!({})).await.expect(200);
-    let listed = async |query: &str| {
-        let body = shop.admin.get(&format!("/admin/v1/returns?{query}")).await.expect(200).body;
-        let ids: Vec<_> = body["returns"].as_array().unwrap().iter().map(|of| text(&of["id"])).collect();
-        (ids, body["next_cursor"].as_str().unwrap_or_default().to_owned())
-    };
-    assert_eq!(listed("").await.0, ids);
-    let (page, cursor) = listed("limit=2").await;
-    assert_eq!(page, ids[..2]);
-    let (page, cursor) = listed(&format!("limit=2&cursor={cursor}")).await;
-    assert_eq!(page, ids[2..4]);
-    assert_eq!(listed(&format!("limit=2&cursor={cursor}")).await, (ids[4..].to_vec(), String::new()));
-    assert_eq!(listed("status=requested").await.0, [0, 3, 4].map(|i| ids[i].clone()));
-    assert_eq!(listed("status=refused").await.0, [ids[1].clone()]);
-    assert_eq!(listed("status=refunded").await.0, [ids[2].clone()]);
-    assert!(listed("status=withdrawn").await.0.is_empty());
-    assert_eq!(shop.admin.get("/admin/v1/returns?status=lost").await.expect(400).code(), "unknown_status");
-    shop.check().await;
-    shop.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

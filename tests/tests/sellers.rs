@@ -1,8 +1,11 @@
 //! Orders of several sellers: parcels, and what each seller sees and ships.
 
+use std::sync::Arc;
+
 use futures_util::future::join_all;
 use mallard_db::{Unit, params};
 use mallard_runtime::{Settings, Storage};
+use mallard_testkit::pgtest::PgServer;
 use mallard_testkit::{audit_records, audited, cheap, eventually};
 use mallard_tests::*;
 use serde_json::{Value, json};
@@ -11,6 +14,17 @@ use serde_json::{Value, json};
 struct Product {
     sku: String,
     seller_id: String,
+}
+
+/// Starts a shop on each engine there is.
+async fn shops() -> Vec<(Shop, Option<Arc<PgServer>>)> {
+    let mut shops = vec![(Shop::start().await, None)];
+    if let Some(server) = PgServer::shared() {
+        let storage = Storage::Postgres { url: server.fresh_url().await, pool_max: 4 };
+        let on_server = |settings| Settings { storage, ..settings };
+        shops.push((Shop::start_with(on_server).await, Some(server)));
+    }
+    shops
 }
 
 async fn product(seller: &Shopper, title: &str, price: i64, stock: i64) -> Product {
@@ -141,118 +155,128 @@ async fn each_seller_sees_its_part_of_an_order_and_ships_it() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_parcel_that_is_sent_twice_is_shipped_once_and_nothing_is_shipped_beyond_what_was_bought() {
-    let shop = Shop::start().await;
-    let (_, mug) = shop.product("Mug", 100, 20).await;
-    let ada = shop.shopper().await;
-    let id = buy(&ada, &[(&mug, 6)], 600).await;
-    let ship = format!("/admin/v1/orders/{id}/ship");
-    let parcel = json!({ "carrier": "SF", "tracking_number": "SF1", "lines": lines(&[(&mug, 1)]) });
+    for (shop, _server) in shops().await {
+        let (_, mug) = shop.product("Mug", 100, 20).await;
+        let ada = shop.shopper().await;
+        let id = buy(&ada, &[(&mug, 6)], 600).await;
+        let ship = format!("/admin/v1/orders/{id}/ship");
+        let parcel = json!({ "carrier": "SF", "tracking_number": "SF1", "lines": lines(&[(&mug, 1)]) });
 
-    // The same parcel, however often and however much at once.
-    let answers = join_all((0..8).map(|_| shop.admin.post(&ship, parcel.clone()))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1, "{answers:?}");
-    assert!(answers.iter().all(|answer| answer.status == 200 || answer.code() == "illegal_transition"), "{answers:?}");
-    let late = shop.admin.post(&ship, parcel.clone()).await.expect(409);
-    assert_eq!(late.body["error"]["param"], "tracking_number");
-    assert_eq!(shipped(&shop.order(&id).await), [1]);
-    // Another number is another parcel.
-    let other = json!({ "carrier": "SF", "tracking_number": "SF2", "lines": lines(&[(&mug, 1)]) });
-    shop.admin.post(&ship, other).await.expect(200);
-
-    // Whoever saw an older order is told so.
-    let one = json!({ "lines": lines(&[(&mug, 1)]) });
-    let version = shop.order(&id).await["version"].to_string();
-    let seen = shop.admin.with("if-match", &format!("\"{version}\""));
-    let answers = join_all((0..4).map(|_| seen.post(&ship, one.clone()))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1, "{answers:?}");
-    assert!(answers.iter().all(|answer| answer.status == 200 || answer.code() == "version_mismatch"), "{answers:?}");
-
-    // Without either each request is a parcel of its own, until nothing is left.
-    let answers = join_all((0..8).map(|_| shop.admin.post(&ship, one.clone()))).await;
-    assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3, "{answers:?}");
-    let whole = shop.order(&id).await;
-    assert_eq!((&whole["status"], shipped(&whole)), (&json!("shipped"), vec![6]));
-    for bad in [json!([{ "sku_id": mug, "quantity": 0 }]), json!([{ "sku_id": mug, "quantity": -1 }])] {
-        let refused = shop.admin.post(&ship, json!({ "lines": bad })).await.expect(400);
-        assert_eq!(
-            (refused.code(), &refused.body["error"]["param"]),
-            ("quantity_out_of_range", &json!("lines[0].quantity"))
+        // The same parcel, however often and however much at once.
+        let answers = join_all((0..8).map(|_| shop.admin.post(&ship, parcel.clone()))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1, "{answers:?}");
+        assert!(
+            answers.iter().all(|answer| answer.status == 200 || answer.code() == "illegal_transition"),
+            "{answers:?}"
         );
+        let late = shop.admin.post(&ship, parcel.clone()).await.expect(409);
+        assert_eq!(late.body["error"]["param"], "tracking_number");
+        assert_eq!(shipped(&shop.order(&id).await), [1]);
+        // Another number is another parcel.
+        let other = json!({ "carrier": "SF", "tracking_number": "SF2", "lines": lines(&[(&mug, 1)]) });
+        shop.admin.post(&ship, other).await.expect(200);
+
+        // Whoever saw an older order is told so.
+        let one = json!({ "lines": lines(&[(&mug, 1)]) });
+        let version = shop.order(&id).await["version"].to_string();
+        let seen = shop.admin.with("if-match", &format!("\"{version}\""));
+        let answers = join_all((0..4).map(|_| seen.post(&ship, one.clone()))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 1, "{answers:?}");
+        assert!(
+            answers.iter().all(|answer| answer.status == 200 || answer.code() == "version_mismatch"),
+            "{answers:?}"
+        );
+
+        // Without either each request is a parcel of its own, until nothing is left.
+        let answers = join_all((0..8).map(|_| shop.admin.post(&ship, one.clone()))).await;
+        assert_eq!(answers.iter().filter(|answer| answer.status == 200).count(), 3, "{answers:?}");
+        let whole = shop.order(&id).await;
+        assert_eq!((&whole["status"], shipped(&whole)), (&json!("shipped"), vec![6]));
+        for bad in [json!([{ "sku_id": mug, "quantity": 0 }]), json!([{ "sku_id": mug, "quantity": -1 }])] {
+            let refused = shop.admin.post(&ship, json!({ "lines": bad })).await.expect(400);
+            assert_eq!(
+                (refused.code(), &refused.body["error"]["param"]),
+                ("quantity_out_of_range", &json!("lines[0].quantity"))
+            );
+        }
+        shop.check().await;
+        shop.stop().await;
     }
-    shop.check().await;
-    shop.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_is_given_back_before_it_is_sent_is_not_to_be_shipped() {
-    let shop = Shop::start().await;
-    let (ada, shopper) = (seller(&shop).await, shop.shopper().await);
-    let mug = product(&ada, "Mug", 100, 20).await;
-    let id = buy(&shopper, &[(&mug.sku, 3)], 300).await;
-    let refund = async |body: Value| {
-        shop.admin.key(&unique("refund")).post(&format!("/admin/v1/orders/{id}/refund"), body).await.expect(200)
-    };
-    let one = json!({ "amount": 100, "currency": "CNY" });
-    refund(json!({ "amount": one, "reason": "sold out", "lines": lines(&[(&mug.sku, 1)]) })).await;
-    let ship = format!("/seller/v1/orders/{id}/ship");
-    let refused = ada.http.post(&ship, json!({ "lines": lines(&[(&mug.sku, 3)]) })).await.expect(409);
-    assert_eq!((refused.code(), &refused.body["error"]["details"]["left"]), ("illegal_transition", &json!(2)));
-    ada.http.post(&ship, json!({ "lines": lines(&[(&mug.sku, 1)]) })).await.expect(200);
-    // The last unit is given back instead of sent: the order is shipped as far as it ever will be.
-    refund(json!({ "amount": one, "reason": "sold out", "lines": lines(&[(&mug.sku, 1)]) })).await;
-    let whole = shop.order(&id).await;
-    assert_eq!((&whole["status"], shipped(&whole)), (&json!("shipped"), vec![1]));
-    assert!(listed(&ada, "?to_ship=true").await.is_empty());
-    shop.admin.post(&format!("/admin/v1/orders/{id}/deliver"), json!({})).await.expect(200);
-    // Everything back at once, before anything was sent.
-    let other = buy(&shopper, &[(&mug.sku, 1)], 100).await;
-    assert_eq!(listed(&ada, "?to_ship=true").await, [other.clone()]);
-    let path = format!("/admin/v1/orders/{other}/refund");
-    shop.admin.key("all").post(&path, json!({ "reason": "changed my mind" })).await.expect(200);
-    assert!(listed(&ada, "?to_ship=true").await.is_empty());
-    ada.http.post(&format!("/seller/v1/orders/{other}/ship"), json!({})).await.expect(409);
-    assert_eq!(
-        ada.http.get(&format!("/seller/v1/orders/{other}")).await.expect(200).body["order"]["status"],
-        "refunded"
-    );
-    shop.check().await;
-    shop.stop().await;
+    for (shop, _server) in shops().await {
+        let (ada, shopper) = (seller(&shop).await, shop.shopper().await);
+        let mug = product(&ada, "Mug", 100, 20).await;
+        let id = buy(&shopper, &[(&mug.sku, 3)], 300).await;
+        let refund = async |body: Value| {
+            shop.admin.key(&unique("refund")).post(&format!("/admin/v1/orders/{id}/refund"), body).await.expect(200)
+        };
+        let one = json!({ "amount": 100, "currency": "CNY" });
+        refund(json!({ "amount": one, "reason": "sold out", "lines": lines(&[(&mug.sku, 1)]) })).await;
+        let ship = format!("/seller/v1/orders/{id}/ship");
+        let refused = ada.http.post(&ship, json!({ "lines": lines(&[(&mug.sku, 3)]) })).await.expect(409);
+        assert_eq!((refused.code(), &refused.body["error"]["details"]["left"]), ("illegal_transition", &json!(2)));
+        ada.http.post(&ship, json!({ "lines": lines(&[(&mug.sku, 1)]) })).await.expect(200);
+        // The last unit is given back instead of sent: the order is shipped as far as it ever will be.
+        refund(json!({ "amount": one, "reason": "sold out", "lines": lines(&[(&mug.sku, 1)]) })).await;
+        let whole = shop.order(&id).await;
+        assert_eq!((&whole["status"], shipped(&whole)), (&json!("shipped"), vec![1]));
+        assert!(listed(&ada, "?to_ship=true").await.is_empty());
+        shop.admin.post(&format!("/admin/v1/orders/{id}/deliver"), json!({})).await.expect(200);
+        // Everything back at once, before anything was sent.
+        let other = buy(&shopper, &[(&mug.sku, 1)], 100).await;
+        assert_eq!(listed(&ada, "?to_ship=true").await, [other.clone()]);
+        let path = format!("/admin/v1/orders/{other}/refund");
+        shop.admin.key("all").post(&path, json!({ "reason": "changed my mind" })).await.expect(200);
+        assert!(listed(&ada, "?to_ship=true").await.is_empty());
+        ada.http.post(&format!("/seller/v1/orders/{other}/ship"), json!({})).await.expect(409);
+        assert_eq!(
+            ada.http.get(&format!("/seller/v1/orders/{other}")).await.expect(200).body["order"]["status"],
+            "refunded"
+        );
+        shop.check().await;
+        shop.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_seller_pages_through_its_paid_orders_newest_first() {
-    let shop = Shop::start().await;
-    let (ada, bea, shopper) = (seller(&shop).await, seller(&shop).await, shop.shopper().await);
-    let (mug, vase) = (product(&ada, "Mug", 100, 20).await, product(&bea, "Vase", 100, 20).await);
-    let mut mine = Vec::new();
-    for _ in 0..5 {
-        mine.push(buy(&shopper, &[(&mug.sku, 1)], 100).await);
-        buy(&shopper, &[(&vase.sku, 1)], 100).await;
+    for (shop, _server) in shops().await {
+        let (ada, bea, shopper) = (seller(&shop).await, seller(&shop).await, shop.shopper().await);
+        let (mug, vase) = (product(&ada, "Mug", 100, 20).await, product(&bea, "Vase", 100, 20).await);
+        let mut mine = Vec::new();
+        for _ in 0..5 {
+            mine.push(buy(&shopper, &[(&mug.sku, 1)], 100).await);
+            buy(&shopper, &[(&vase.sku, 1)], 100).await;
+        }
+        // Orders that nobody has paid are nobody's business, and neither are those that were given up.
+        let mut unpaid = order(100, later());
+        unpaid["lines"] = lines(&[(&mug.sku, 1)]);
+        let waiting =
+            shopper.http.key("waits").post("/store/v1/orders", unpaid).await.expect(201).body["order"].clone();
+        let waiting = format!("/seller/v1/orders/{}", text(&waiting["id"]));
+        ada.http.get(&waiting).await.expect(404);
+        ada.http.post(&format!("{waiting}/ship"), json!({})).await.expect(404);
+        shop.admin.post(&format!("/admin/v1/orders/{}/ship", mine[1]), json!({})).await.expect(200);
+        mine.reverse();
+        let (mut seen, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = ada.http.get(&format!("/seller/v1/orders?limit=2&cursor={cursor}")).await.expect(200).body;
+            seen.extend(page["orders"].as_array().unwrap().iter().map(|order| text(&order["id"])));
+            let Some(next) = page["next_cursor"].as_str() else { break };
+            cursor = next.to_owned();
+        }
+        assert_eq!(seen, mine);
+        assert_eq!(listed(&ada, "?limit=3").await, mine[..3]);
+        let open: Vec<_> = [0, 1, 2, 4].map(|i| mine[i].clone()).into();
+        assert_eq!(listed(&ada, "?to_ship=true").await, open);
+        assert_eq!(ada.http.get("/seller/v1/orders?limit=101").await.expect(400).code(), "limit_out_of_range");
+        assert_eq!(ada.http.get("/seller/v1/orders?cursor=x").await.expect(400).code(), "bad_cursor");
+        shop.check().await;
+        shop.stop().await;
     }
-    // Orders that nobody has paid are nobody's business, and neither are those that were given up.
-    let mut unpaid = order(100, later());
-    unpaid["lines"] = lines(&[(&mug.sku, 1)]);
-    let waiting = shopper.http.key("waits").post("/store/v1/orders", unpaid).await.expect(201).body["order"].clone();
-    let waiting = format!("/seller/v1/orders/{}", text(&waiting["id"]));
-    ada.http.get(&waiting).await.expect(404);
-    ada.http.post(&format!("{waiting}/ship"), json!({})).await.expect(404);
-    shop.admin.post(&format!("/admin/v1/orders/{}/ship", mine[1]), json!({})).await.expect(200);
-    mine.reverse();
-    let (mut seen, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = ada.http.get(&format!("/seller/v1/orders?limit=2&cursor={cursor}")).await.expect(200).body;
-        seen.extend(page["orders"].as_array().unwrap().iter().map(|order| text(&order["id"])));
-        let Some(next) = page["next_cursor"].as_str() else { break };
-        cursor = next.to_owned();
-    }
-    assert_eq!(seen, mine);
-    assert_eq!(listed(&ada, "?limit=3").await, mine[..3]);
-    let open: Vec<_> = [0, 1, 2, 4].map(|i| mine[i].clone()).into();
-    assert_eq!(listed(&ada, "?to_ship=true").await, open);
-    assert_eq!(ada.http.get("/seller/v1/orders?limit=101").await.expect(400).code(), "limit_out_of_range");
-    assert_eq!(ada.http.get("/seller/v1/orders?cursor=x").await.expect(400).code(), "bad_cursor");
-    shop.check().await;
-    shop.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
