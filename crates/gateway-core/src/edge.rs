@@ -1,5 +1,6 @@
 //! The way of a request through the edge.
 
+use std::borrow::Cow;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -155,6 +156,7 @@ impl Edge {
                 Found::Nothing => (None, Err(Error::not_found("route_not_found", "there is no such route"))),
             },
         };
+        let refused = answer.as_ref().err().map(|error| error.code.clone());
         let reply = answer.unwrap_or_else(|error| match visit.turned_away {
             // There may be thousands a second; they have metrics.
             true => problem::reply(&error, &visit.request_id),
@@ -163,7 +165,7 @@ impl Edge {
         let mut response = respond::response(&parts, reply, &visit.request_id);
         visit.write(&self.config, response.headers_mut());
         self.config.cors.open(&parts.headers, response.headers_mut());
-        self.report(&parts, route, response.status(), &visit);
+        self.report(&parts, route, response.status(), refused, &visit);
         response
     }
 
@@ -289,16 +291,19 @@ impl Edge {
     }
 
     /// Counts and logs an answer. Who was turned away was not served, and is counted where that was decided.
-    fn report(&self, parts: &Parts, route: Option<&Route>, status: StatusCode, visit: &Visit) {
+    fn report(&self, parts: &Parts, route: Option<&Route>, status: StatusCode, refused: Option<Code>, visit: &Visit) {
         let elapsed = visit.started.elapsed();
         let template = route.map_or("unmatched", |route| route.info.path);
         let (verb, duration_us) = (parts.method.as_str(), elapsed.as_micros() as u64);
-        let (status, request_id) = (status.as_u16(), visit.request_id.as_str());
+        let request_id = visit.request_id.as_str();
         let trace_id = format_args!("{:032x}", visit.trace.trace_id);
         if visit.turned_away {
+            let status = status.as_u16();
             tracing::debug!(verb, route = template, status, duration_us, request_id, trace_id, "request turned away");
             return;
         }
+        self.note(visit, elapsed, status, refused, || format!("{verb} {template}"));
+        let status = status.as_u16();
         match route {
             Some(route) => route.meter.count(status, elapsed),
             None => {
@@ -308,7 +313,31 @@ impl Edge {
         }
         tracing::info!(verb, route = template, status, duration_us, request_id, trace_id, "request answered");
     }
+
+    /// Remembers a request if it was slow.
+    fn note(
+        &self,
+        visit: &Visit,
+        took: Duration,
+        status: StatusCode,
+        refused: Option<Code>,
+        name: impl FnOnce() -> String,
+    ) {
+        let describe = || {
+            let outcome = match refused {
+                Some(code) => code,
+                // An answer that was kept under a key, or a page's.
+                None if status.is_client_error() || status.is_server_error() => status.as_u16().to_string().into(),
+                None => mallard_rpc::OK.into(),
+            };
+            (name(), outcome)
+        };
+        self.config.slow_calls.note(visit.trace.trace_id, visit.started, took, describe);
+    }
 }
+
+/// Code of a refusal.
+type Code = Cow<'static, str>;
 
 /// Returns how long a client will wait.
 ///

@@ -30,6 +30,7 @@ use crate::policy::retry::{Answer, Retries, head_code};
 use crate::remote::{Remote, Tried};
 use crate::replay::Replay;
 use crate::served::Served;
+use crate::slow::SlowCalls;
 use crate::snapshot::Snapshot;
 
 /// A client of a tonic service, made over the channel to it. The generated clients implement it.
@@ -87,6 +88,8 @@ pub(crate) struct Common {
     pub(crate) fault: RwLock<Option<Arc<dyn Fault>>>,
     /// Spares calls the lock where there is no fault, which is everywhere but in a simulation.
     pub(crate) has_fault: AtomicBool,
+    /// What the services of this process were slow to answer.
+    pub(crate) slow: SlowCalls,
 }
 
 /// Where the service is.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use mallard_types::Result;
 use parking_lot::RwLock;
@@ -15,6 +16,7 @@ use crate::config::{Config, Policy};
 use crate::fault::Fault;
 use crate::remote::{Discover, Remote, StaticEndpoints};
 use crate::served::Served;
+use crate::slow::SlowCalls;
 use crate::snapshot::Snapshot;
 
 /// Knows the way to every service. Cheap to clone.
@@ -34,6 +36,7 @@ impl Channels {
             chance: Arc::new(Chance::new(config.seed)),
             fault: RwLock::new(None),
             has_fault: AtomicBool::new(false),
+            slow: SlowCalls::new(Duration::from_millis(config.slow_call_ms)),
         };
         Channels(Arc::new(Inner { config, common: Arc::new(common), routes: RwLock::default() }))
     }
@@ -51,7 +54,8 @@ impl Channels {
 
     /// Mounts a service of this process, replacing what was there.
     pub fn mount_local(&self, service: &'static str, routes: Routes) {
-        let served = Served::new(service, routes, Arc::clone(&self.0.common.chance));
+        let common = &self.0.common;
+        let served = Served::new(service, routes, Arc::clone(&common.chance), common.slow.clone());
         self.mount(service, Callee::Local(served));
     }
 
@@ -103,6 +107,12 @@ impl Channels {
             route.add_to(&mut snapshot, now);
         }
         snapshot
+    }
+
+    /// Returns the calls that the services of this process were slow to answer. Whoever answers others, such as the server
+    /// of the port and the edge, adds to the same ones.
+    pub fn slow_calls(&self) -> SlowCalls {
+        self.0.common.slow.clone()
     }
 
     /// Takes a service away, as when its process dies; its channels stay and answer `service_not_running`.

@@ -12,6 +12,7 @@
 //! | when an endpoint or a method is left out | `breaker/` |
 //! | retries and their budget, hedge, bulkhead, fallback | `policy/` |
 //! | what a process knows of the services it calls | [`Channels::snapshot`] |
+//! | the calls a process was slow to answer | [`Channels::slow_calls`], `slow.rs` |
 //! | the receiving side | `server.rs` (who is let in), `served.rs` (the caller's context around the handler) |
 //!
 //! Rules of the policies:
@@ -54,6 +55,7 @@ mod replay;
 mod rpc_status;
 mod served;
 mod server;
+mod slow;
 mod snapshot;
 mod trace;
 
@@ -69,5 +71,6 @@ pub use fault::{Fault, FaultAction};
 pub use methods::{register_idempotent, register_safe};
 pub use remote::{Discover, StaticEndpoints};
 pub use server::{ServerConfig, serve, serve_incoming};
+pub use slow::{OK, SlowCall, SlowCalls};
 pub use snapshot::{EndpointState, MethodState, Snapshot};
 pub use trace::Trace;

@@ -5,20 +5,21 @@ use std::time::Duration;
 
 use http::{Request, Response};
 use tokio::time::Instant;
-use tonic::Code;
 use tonic::body::Body;
 use tonic::service::Routes;
+use tonic::{Code, Status};
 use tower::Service;
 use tracing::Instrument;
 
 use crate::call::{Call, scope};
 use crate::chance::Chance;
-use crate::error::status;
+use crate::error::{code_name, error, status};
 use crate::guard::{deadline_exceeded, guard};
 use crate::metadata::{read_call, read_timeout};
 use crate::meter::{Meter, is_failure};
-use crate::methods::{Methods, Side, method_name};
+use crate::methods::{Method, Methods, Side, method_name};
 use crate::policy::retry::head_code;
+use crate::slow::{OK, SlowCalls};
 use crate::snapshot::EndpointState;
 
 /// Deadline of a request that came without one, as only foreign clients send.
@@ -36,15 +37,16 @@ struct Shared {
     methods: Methods,
     chance: Arc<Chance>,
     meter: Meter,
+    slow: SlowCalls,
 }
 
 impl Served {
-    pub(crate) fn new(service: &str, routes: Routes, chance: Arc<Chance>) -> Self {
+    pub(crate) fn new(service: &str, routes: Routes, chance: Arc<Chance>, slow: SlowCalls) -> Self {
         let service: Arc<str> = service.into();
         let meter = Meter::new(Instant::now());
         let methods = Methods::new(Arc::clone(&service), Side::Callee);
         // Without prepare() axum's router clones its whole table for each call.
-        Served { routes: routes.prepare(), shared: Arc::new(Shared { service, methods, chance, meter }) }
+        Served { routes: routes.prepare(), shared: Arc::new(Shared { service, methods, chance, meter, slow }) }
     }
 
     /// Returns what is known of the calls.
@@ -65,6 +67,7 @@ impl Served {
         if call.trace.is_none() {
             call.trace = call.trace.next_hop(&self.shared.chance);
         }
+        let trace_id = call.trace.trace_id;
         let remaining = read_timeout(request.headers()).unwrap_or(DEADLINE_UNASKED);
         call.deadline = Some(started + remaining);
         if remaining.is_zero() {
@@ -74,8 +77,10 @@ impl Served {
         let shared = Arc::clone(&self.shared);
         let known = shared.methods.find(request.uri().path());
         let under_way = shared.meter.begin();
+        let watch = Watch { shared: &shared, known: known.as_ref(), trace_id, started, ended: false };
         let new_path = known.is_none().then(|| request.uri().path().to_owned());
         let response = self.guarded(request, call).await;
+        watch.end();
         let code = head_code(response.headers()).unwrap_or(Code::Ok);
         let method = match (known, new_path) {
             (Some(method), _) => method,
@@ -87,6 +92,13 @@ impl Served {
         let took = now.saturating_duration_since(started);
         method.count(code, took);
         under_way.end(now, took, is_failure(code));
+        let outcome = || match code {
+            Code::Ok => OK.into(),
+            _ => {
+                Status::from_header_map(response.headers()).map_or(code_name(code).into(), |status| error(status).code)
+            }
+        };
+        shared.slow.note(trace_id, started, took, || (format!("{}.{}", shared.service, method.name()), outcome()));
         response
     }
 
@@ -108,15 +120,40 @@ impl Served {
     }
 }
 
+/// Notices that nobody waits for a call any more: its future is dropped where it stands.
+struct Watch<'a> {
+    shared: &'a Shared,
+    known: Option<&'a Arc<Method>>,
+    trace_id: u128,
+    started: Instant,
+    ended: bool,
+}
+
+impl Watch<'_> {
+    fn end(mut self) {
+        self.ended = true;
+    }
+}
+
+impl Drop for Watch<'_> {
+    fn drop(&mut self) {
+        if self.ended {
+            return;
+        }
+        let name = || format!("{}.{}", self.shared.service, self.known.map_or("other", |method| method.name()));
+        let describe = || (name(), code_name(Code::Cancelled).into());
+        self.shared.slow.note(self.trace_id, self.started, self.started.elapsed(), describe);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::error;
     use crate::metadata::write_call;
 
     #[tokio::test]
     async fn a_call_without_identity_is_refused_in_process_as_well() {
-        let served = Served::new("probe", Routes::default(), Arc::new(Chance::new(Some(1))));
+        let served = Served::new("probe", Routes::default(), Arc::new(Chance::new(Some(1))), SlowCalls::default());
         let request = || Request::builder().uri("/mallard.probe.v1.ProbeService/Get").body(Body::empty()).unwrap();
         let answer = served.clone().handle(request()).await;
         let refused = error(tonic::Status::from_header_map(answer.headers()).unwrap());

@@ -31,6 +31,7 @@ use crate::error::status;
 use crate::health::{self, Health, package_service};
 use crate::metadata::{CLUSTER, SERVICE, text};
 use crate::served::Served;
+use crate::slow::SlowCalls;
 
 /// Pause between pings of an idle peer, and longest wait for an answer to one.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
@@ -46,11 +47,14 @@ pub struct ServerConfig {
     pub cluster_secret: String,
     /// Longest wait for requests under way when the server stops, in milliseconds.
     pub drain_max_ms: u64,
+    /// Where slow calls are remembered: [`crate::Channels::slow_calls`] of the process.
+    #[serde(skip)]
+    pub slow_calls: SlowCalls,
 }
 
 impl Default for ServerConfig {
     fn default() -> Self {
-        ServerConfig { cluster_secret: String::new(), drain_max_ms: 30_000 }
+        ServerConfig { cluster_secret: String::new(), drain_max_ms: 30_000, slow_calls: SlowCalls::default() }
     }
 }
 
@@ -59,7 +63,7 @@ impl std::fmt::Debug for ServerConfig {
         f.debug_struct("ServerConfig")
             .field("cluster_secret", &if self.cluster_secret.is_empty() { "" } else { "***" })
             .field("drain_max_ms", &self.drain_max_ms)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 
@@ -141,7 +145,9 @@ impl Port {
     fn new(services: Vec<(&'static str, Routes)>, config: &ServerConfig) -> Self {
         let chance = Arc::new(Chance::new(None));
         let names: Arc<[&'static str]> = services.iter().map(|(name, _)| *name).collect();
-        let served = services.into_iter().map(|(name, routes)| (name, Served::new(name, routes, Arc::clone(&chance))));
+        let served = services
+            .into_iter()
+            .map(|(name, routes)| (name, Served::new(name, routes, Arc::clone(&chance), config.slow_calls.clone())));
         Port(Arc::new(Shared {
             services: served.collect(),
             health: Health::new(names),

@@ -7,7 +7,7 @@ use mallard_bus::Outbox;
 use mallard_db::{Db, Migration};
 use mallard_flow::Engine;
 use mallard_proto::common::v1::Check;
-use mallard_rpc::{Channels, Client, ServiceChannel, Snapshot};
+use mallard_rpc::{Channels, Client, ServiceChannel, SlowCalls, Snapshot};
 use mallard_types::{Micros, id};
 use serde::de::DeserializeOwned;
 
@@ -110,6 +110,11 @@ impl Context {
     /// Returns what this process knows of the services it calls.
     pub(crate) fn snapshot(&self) -> Snapshot {
         self.inner.channels.snapshot()
+    }
+
+    /// Returns the calls this process was slow to answer, for whoever answers beside the services.
+    pub fn slow_calls(&self) -> SlowCalls {
+        self.inner.channels.slow_calls()
     }
 
     /// Names the process by the services it runs.

@@ -222,7 +222,11 @@ impl Mall {
                 TcpListener::bind(address).await.with_context(|| format!("cannot listen for RPCs on {address}"))?;
             mall.rpc_addr = Some(listener.local_addr()?);
             let stop = wait(&shutdown);
-            let config = ServerConfig { cluster_secret: settings.cluster_secret.clone(), ..ServerConfig::default() };
+            let config = ServerConfig {
+                cluster_secret: settings.cluster_secret.clone(),
+                slow_calls: channels.slow_calls(),
+                ..ServerConfig::default()
+            };
             let server = async move {
                 if let Err(error) = mallard_rpc::serve(listener, rpc_routes, config, stop).await {
                     error!(%error, "rpc server ended");

@@ -1,15 +1,18 @@
 //! What every service answers about its own workings, beside its contract.
 
+use std::time::Duration;
+
 use mallard_flow::FlowInfo;
 use mallard_proto::Timestamp;
 use mallard_proto::platform::v1::platform_service_server::PlatformService;
 use mallard_proto::platform::v1::{
-    Endpoint, Flow, ListBreakersRequest, ListBreakersResponse, ListFlowsRequest, ListFlowsResponse, MethodState,
-    UnstickFlowRequest, UnstickFlowResponse,
+    Endpoint, Flow, ListBreakersRequest, ListBreakersResponse, ListFlowsRequest, ListFlowsResponse,
+    ListSlowCallsRequest, ListSlowCallsResponse, MethodState, SlowCall, UnstickFlowRequest, UnstickFlowResponse,
 };
 use mallard_rpc::EndpointState;
 use mallard_types::{Error, Micros, Result};
 use serde_json::json;
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use crate::Context;
@@ -56,6 +59,23 @@ impl Platform {
         })
     }
 
+    fn slow_calls(&self) -> Result<ListSlowCallsResponse> {
+        for_operators()?;
+        let (process, now, clock) = (self.ctx.process(), Instant::now(), self.ctx.clock().now());
+        let message = |call: mallard_rpc::SlowCall| {
+            let ago = micros(now.saturating_duration_since(call.started));
+            SlowCall {
+                trace_id: format!("{:032x}", call.trace_id),
+                process: process.to_owned(),
+                name: call.name,
+                started_at: Some(Timestamp::from_micros(clock.saturating_sub(ago))),
+                duration_us: micros(call.took).unsigned_abs(),
+                outcome: call.outcome.into_owned(),
+            }
+        };
+        Ok(ListSlowCallsResponse { calls: self.ctx.slow_calls().latest().into_iter().map(message).collect() })
+    }
+
     /// Lets a stuck flow go on, and records who did it.
     async fn unstick(&self, request: UnstickFlowRequest) -> Result<bool> {
         for_operators()?;
@@ -82,9 +102,9 @@ impl Platform {
 impl PlatformService for Platform {
     async fn list_slow_calls(
         &self,
-        _: Request<mallard_proto::platform::v1::ListSlowCallsRequest>,
-    ) -> Result<Response<mallard_proto::platform::v1::ListSlowCallsResponse>, Status> {
-        Err(Status::unimplemented("list_slow_calls"))
+        _: Request<ListSlowCallsRequest>,
+    ) -> Result<Response<ListSlowCallsResponse>, Status> {
+        answer(self.slow_calls())
     }
 
     async fn list_flows(&self, request: Request<ListFlowsRequest>) -> Result<Response<ListFlowsResponse>, Status> {
@@ -104,6 +124,10 @@ impl PlatformService for Platform {
     ) -> Result<Response<ListBreakersResponse>, Status> {
         answer(self.breakers(&request.into_inner().service))
     }
+}
+
+fn micros(time: Duration) -> Micros {
+    Micros::try_from(time.as_micros()).unwrap_or(Micros::MAX)
 }
 
 fn answer<T>(result: Result<T>) -> Result<Response<T>, Status> {

@@ -1,5 +1,6 @@
 //! The operators' view of the mall: one function per use case.
 
+mod traces;
 mod workings;
 
 use std::sync::Arc;

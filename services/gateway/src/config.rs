@@ -184,6 +184,7 @@ impl Config {
             friction: self.friction.settings(secret)?,
             canaries: canaries.collect::<Result<_, _>>()?,
             copies: self.copies.config(),
+            ..EdgeConfig::default()
         })
     }
 }

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use mallard_admission::Feeds;
 use mallard_bus::Subscription;
-use mallard_gateway_core::{Edge, Source, Stands, routes};
+use mallard_gateway_core::{Edge, EdgeConfig, Source, Stands, routes};
 use mallard_proto::events::PRODUCT_CHANGED_V1;
 use mallard_proto::gateway::v1::gateway_service_server::GatewayServiceServer;
 use mallard_rpc::Trace;
@@ -50,13 +50,14 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
         answers.void_claims().await?;
     }
     let hook = Arc::new(hooks::Hooks::new(ctx.client(), &feeds));
+    let settings = config.edge(ctx.services(), ctx.chance().bytes()).map_err(anyhow::Error::msg)?;
     let edge = Edge::new(
         routes(|service| ctx.channel(service)),
         Arc::clone(&feeds.door) as _,
         Arc::clone(&answers) as _,
         Some(hook),
         source(&ctx),
-        config.edge(ctx.services(), ctx.chance().bytes()).map_err(anyhow::Error::msg)?,
+        EdgeConfig { slow_calls: ctx.slow_calls(), ..settings },
     );
     let edge = edge.map_err(|error| anyhow::anyhow!("gateway.{error}"))?;
 

@@ -28,8 +28,10 @@ fn for_operators() -> Result<(), Status> {
 
 #[tonic::async_trait]
 impl GatewayService for Rpc {
-    async fn list_traces(&self, _: Request<ListTracesRequest>) -> Result<Response<ListTracesResponse>, Status> {
-        Err(Status::unimplemented("list_traces"))
+    async fn list_traces(&self, request: Request<ListTracesRequest>) -> Result<Response<ListTracesResponse>, Status> {
+        for_operators()?;
+        let traces = self.0.traces(request.into_inner().limit).await.map_err(mallard_rpc::status)?;
+        Ok(Response::new(ListTracesResponse { traces }))
     }
 
     async fn check(&self, _: Request<CheckRequest>) -> Result<Response<CheckResponse>, Status> {

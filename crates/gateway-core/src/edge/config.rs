@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use mallard_rpc::SlowCalls;
+
 use super::CopiesConfig;
 use crate::addresses::Addresses;
 use crate::body::{self, Patience};
@@ -48,6 +50,8 @@ pub struct EdgeConfig {
     pub canaries: Vec<Canary>,
     /// Which public answers are given again, and for how long.
     pub copies: CopiesConfig,
+    /// Where requests that took long are remembered.
+    pub slow_calls: SlowCalls,
 }
 
 impl Default for EdgeConfig {
@@ -69,6 +73,7 @@ impl Default for EdgeConfig {
             friction: friction::Settings::default(),
             canaries: Vec::new(),
             copies: CopiesConfig::default(),
+            slow_calls: SlowCalls::default(),
         }
     }
 }

@@ -23,6 +23,8 @@ use crate::limits::Asking;
 use crate::table::{Found, Route};
 use crate::{body, crowd, problem};
 
+/// Characters of a path that are kept of a page that was slow.
+const PATH_CHARS_MAX: usize = 200;
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 /// What a request beside the API stands for.
@@ -58,7 +60,7 @@ impl Edge {
         let mut visit = self.visit(&parts);
         parts.extensions.insert(visit.client);
         carry(&mut parts, &visit);
-        let (verb, is_browser) = (parts.method.clone(), accepts_pages(&parts));
+        let (verb, uri, is_browser) = (parts.method.clone(), parts.uri.clone(), accepts_pages(&parts));
         let let_in = match stands {
             Stands::File => self.screen(&parts, Surface::Store, &mut visit).map(|()| (body, None)),
             Stands::Route { verb, path, streams } => match self.stand(verb, path) {
@@ -70,6 +72,10 @@ impl Edge {
             Ok((body, admitted)) => finish(answer(Request::from_parts(parts, body)), &verb, admitted).await,
             Err(error) => refusal(&error, is_browser, &visit),
         };
+        if !visit.turned_away {
+            let path = || uri.path().chars().take(PATH_CHARS_MAX).collect::<String>();
+            self.note(&visit, visit.started.elapsed(), response.status(), None, || format!("{verb} {}", path()));
+        }
         let headers = response.headers_mut();
         visit.write(&self.config, headers);
         if let Ok(id) = HeaderValue::from_str(&visit.request_id) {

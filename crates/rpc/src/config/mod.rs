@@ -11,6 +11,8 @@ use mallard_types::{Error, Result};
 use serde::{Deserialize, Deserializer, de};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::slow::SLOW_CALL_MS;
+
 pub use self::method::{Fallback, MethodPolicy, MethodRetry};
 pub use self::service::{Balance, BreakerPolicy, BreakerSettings, HashOn, Policy, RetrySettings, ServicePolicy};
 
@@ -29,6 +31,8 @@ const DEFAULT: &str = "default";
 pub struct Config {
     /// Deadline of a call made outside of any other, in milliseconds.
     pub deadline_default_ms: u64,
+    /// A call that takes this long to answer, or longer, is remembered for operators, in milliseconds.
+    pub slow_call_ms: u64,
     /// Secret the processes of one cluster share; without it they trust one another on loopback only.
     pub cluster_secret: String,
     /// Zone of this process: endpoints of the same one are preferred. Empty when there are no zones.
@@ -47,6 +51,7 @@ impl Default for Config {
     fn default() -> Self {
         Config {
             deadline_default_ms: 10_000,
+            slow_call_ms: SLOW_CALL_MS,
             cluster_secret: String::new(),
             zone: String::new(),
             retry: RetryPolicy::default(),
@@ -74,6 +79,7 @@ impl Config {
     pub fn validate(&self) -> Result<()> {
         let checks = Checks("rpc");
         checks.range("deadline_default_ms", self.deadline_default_ms, 1, 3_600_000)?;
+        checks.range("slow_call_ms", self.slow_call_ms, 1, 3_600_000)?;
         self.retry.validate("rpc.retry")?;
         for name in self.services.keys() {
             let at = format!("rpc.services.{name}");
@@ -124,6 +130,7 @@ impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Config")
             .field("deadline_default_ms", &self.deadline_default_ms)
+            .field("slow_call_ms", &self.slow_call_ms)
             .field("cluster_secret", &if self.cluster_secret.is_empty() { "" } else { "***" })
             .field("zone", &self.zone)
             .field("retry", &self.retry)
@@ -240,6 +247,7 @@ mod tests {
         let method = |name: &str, settings| json!({ "methods": { name: settings } });
         let cases = [
             (json!({ "deadline_default_ms": 0 }), "rpc.deadline_default_ms is 0; it must be 1 to 3600000"),
+            (json!({ "slow_call_ms": 0 }), "rpc.slow_call_ms is 0; it must be 1 to 3600000"),
             (json!({ "retry": { "budget_percent": 101 } }), "rpc.retry.budget_percent is 101; it must be 0 to 100"),
             (json!({ "retires": {} }), "unknown field `retires`"),
             (service(json!({ "balance": "random" })), "unknown variant `random`, expected one of `p2c`, `round_robin`"),

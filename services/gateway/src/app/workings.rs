@@ -150,13 +150,13 @@ impl App {
         }
     }
 
-    fn platform(&self, service: &str) -> PlatformServiceClient<ServiceChannel> {
+    pub(super) fn platform(&self, service: &str) -> PlatformServiceClient<ServiceChannel> {
         PlatformServiceClient::new(self.ctx.channel(service)).max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 }
 
 /// Runs a call with little time, and as who asks.
-async fn soon<F: Future>(work: F) -> F::Output {
+pub(super) async fn soon<F: Future>(work: F) -> F::Output {
     let now = current();
     let soon = Instant::now() + ANSWER_TIMEOUT;
     let deadline = Some(now.deadline.map_or(soon, |deadline| deadline.min(soon)));

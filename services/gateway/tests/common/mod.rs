@@ -305,7 +305,11 @@ struct Orders;
 #[tonic::async_trait]
 impl order::order_service_server::OrderService for Orders {
     async fn place_order(&self, request: Request<order::PlaceOrderRequest>) -> Answer<order::PlaceOrderResponse> {
-        let placed = order::Order { id: "ord_1".into(), note: request.into_inner().note, ..Default::default() };
+        let note = request.into_inner().note;
+        if note == "slow" {
+            tokio::time::sleep(std::time::Duration::from_millis(60)).await;
+        }
+        let placed = order::Order { id: "ord_1".into(), note, ..Default::default() };
         Ok(Response::new(order::PlaceOrderResponse { order: Some(placed), payment: None }))
     }
 }
@@ -339,9 +343,27 @@ fn fake(name: &'static str) -> ServiceSpec {
     ServiceSpec { name, migrations: &[], subscribes: &[], start }
 }
 
+/// A service that the mall knows and that runs nowhere.
+fn ghost() -> ServiceSpec {
+    let start: fn(mallard_runtime::Context) -> futures_util::future::BoxFuture<'static, anyhow::Result<Parts>> =
+        |_| Box::pin(async { anyhow::bail!("it must not be started") });
+    ServiceSpec { name: "ghost", migrations: &[], subscribes: &[], start }
+}
+
 pub async fn mall_with(change: impl FnOnce(Config) -> Config) -> (Mall, Http) {
     let specs = vec![fake("identity"), fake("cart"), fake("order"), mallard_gateway::service()];
+    started(mallard_testkit::settings(specs), change).await
+}
+
+/// The same, beside a service that does not answer.
+pub async fn haunted_mall(change: impl FnOnce(Config) -> Config) -> (Mall, Http) {
+    let specs = vec![ghost(), fake("identity"), fake("cart"), fake("order"), mallard_gateway::service()];
     let mut settings = mallard_testkit::settings(specs);
+    settings.run = ["identity", "cart", "order", "gateway"].map(String::from).to_vec();
+    started(settings, change).await
+}
+
+async fn started(mut settings: mallard_runtime::Settings, change: impl FnOnce(Config) -> Config) -> (Mall, Http) {
     settings.listen = Some(([127, 0, 0, 1], 0).into());
     settings.config = change(settings.config);
     let mall = mallard_testkit::start(settings).await;
