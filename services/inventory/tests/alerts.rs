@@ -4,7 +4,7 @@ mod common;
 
 use std::sync::Arc;
 
-use common::{ENGINES, Engine, House, config, house, house_with};
+use common::{ENGINES, Engine, House, config, house};
 use mallard_db::params;
 use mallard_proto::inventory::v1::*;
 use mallard_rpc::Call;
