@@ -50,6 +50,7 @@ texts! {
     nav_more: "More", "更多";
     nav_crumbs: "You are here", "当前位置";
     nav_pages: "Pages", "分页";
+    sellers: "For sellers", "商家中心";
     developers: "API for developers", "开发者接口";
     sign_in: "Sign in", "登录";
     sign_up: "Create account", "注册";
@@ -122,6 +123,7 @@ texts! {
     checkout_rest: "Check out the rest", "结算其余商品";
     cart_blocked: "Some things cannot be bought at the moment. They stay in the cart; you can check out the rest.",
         "部分商品暂时无法购买，会留在购物车中；您可以先结算其余商品。";
+    cart_blocked_all: "Nothing in the cart can be bought at the moment.", "购物车中的商品目前均无法购买。";
     mark_price: "The price has changed since you added it.", "加入购物车后价格有变动。";
     mark_sold_out: "Sold out. {} left.", "库存不足，仅剩 {} 件。";
     mark_delisted: "No longer sold.", "商品已下架。";
@@ -259,6 +261,7 @@ texts! {
     event_return_requested: "Return asked for", "申请退货";
     event_return_refused: "Return refused", "退货被拒";
     reason_declined: "The card was declined.", "银行卡被拒绝。";
+    reason_funds: "There is not enough money on this card.", "卡内余额不足。";
     reason_deadline: "It was not paid in time.", "未在规定时间内付款。";
     reason_shopper: "You cancelled it.", "您取消了订单。";
     tracking: "Tracking number {}", "运单号 {}";

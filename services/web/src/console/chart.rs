@@ -45,7 +45,8 @@ pub fn draw(chart: &Chart) -> String {
     if bars.is_empty() {
         return String::new();
     }
-    let top = ceiling(bars.iter().flat_map(|bar| [bar.value, bar.back]).max().unwrap_or(0));
+    let most = bars.iter().flat_map(|bar| [bar.value, bar.back]).max().unwrap_or(0);
+    let (top, has_values) = (ceiling(most), most > 0);
     let (id, title) = (escaped(chart.id), escaped(chart.title));
     let mut out = String::with_capacity(512 + bars.len() * 200);
     // Writing into a string cannot fail.
@@ -59,7 +60,7 @@ pub fn draw(chart: &Chart) -> String {
     for (value, y) in [(top, TOP), (top / 2, (TOP + BOTTOM) / 2), (0, BOTTOM)] {
         let label = escaped(&(chart.axis)(value));
         let _ = write!(out, "<path class=\"grid-line\" d=\"M{LEFT} {y}H{RIGHT}\"/>");
-        if value > 0 {
+        if value > 0 && has_values {
             let _ = write!(out, "<text class=\"axis\" x=\"{LEFT}\" y=\"{}\">{label}</text>", y - 4);
         }
     }
@@ -190,7 +191,7 @@ mod tests {
     #[test]
     fn nothing_sold_is_drawn_as_nothing_and_no_days_as_no_chart() {
         let svg = drawn(&[bar("1 Nov", 0, 0), bar("2 Nov", 0, 0)]);
-        assert!(!svg.contains("class=\"peak\"") && svg.contains("height=\"0\""));
+        assert!(!svg.contains("class=\"peak\"") && !svg.contains(">¥1</text>") && svg.contains("height=\"0\""));
         assert_eq!(drawn(&[]), "");
         assert_eq!(ceiling(0), 1);
         assert_eq!((ceiling(1_001), ceiling(2_000), ceiling(2_001)), (2_000, 2_000, 5_000));

@@ -4,6 +4,7 @@ use http::StatusCode;
 use mallard_types::{Currency, Error, Kind, Money};
 
 use crate::console::text::Words;
+use crate::text::Text;
 
 /// One field: what was typed, and what is wrong with it.
 #[derive(Clone, Debug, Default)]
@@ -74,6 +75,13 @@ pub fn mark<'a>(fields: impl IntoIterator<Item = &'a mut Input>, c: &'static Wor
         }
     }
     found
+}
+
+/// Says above the page what was refused; what makes sense beside its field only is said there.
+pub fn above(t: &'static Text, c: &'static Words, error: &Error) -> String {
+    let words = say(c, error);
+    let points = [c.field_required, c.field_text, c.field_bad].contains(&words) && error.param.is_some();
+    (if points { t.see_fields } else { words }).to_owned()
 }
 
 /// Returns the status of a form that is shown again; nothing when the refusal is no matter of the form.

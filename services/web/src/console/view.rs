@@ -95,6 +95,19 @@ pub struct Table {
     pub empty: &'static str,
 }
 
+impl Table {
+    /// Tells whether the rows fit a phone as they are.
+    pub fn is_narrow(&self) -> bool {
+        let acts = self.rows.iter().flatten().any(|cell| !cell.acts.is_empty() || cell.picture.is_some());
+        self.columns.len() <= 3 && !acts
+    }
+
+    /// Tells whether a column holds numbers.
+    pub fn is_number(&self, column: &usize) -> bool {
+        self.rows.iter().filter_map(|row| row.get(*column)).any(|cell| cell.number)
+    }
+}
+
 /// A form. One that destroys, or is wanted seldom, is folded: to open it is the first step, its button the second.
 #[derive(Clone, Debug, Default)]
 pub struct Form {
@@ -218,6 +231,8 @@ pub struct Block {
     pub live_s: u32,
     /// Beside the others on a wide screen.
     pub aside: bool,
+    /// The page's own heading says the same.
+    pub hushed: bool,
 }
 
 impl Block {
@@ -228,7 +243,16 @@ impl Block {
 
     /// Makes a block whose service may be away.
     pub fn of(id: &'static str, title: impl Into<String>, body: Panel<Vec<Part>>) -> Block {
-        Block { id, title: title.into(), text: String::new(), body, live: String::new(), live_s: 0, aside: false }
+        Block {
+            id,
+            title: title.into(),
+            text: String::new(),
+            body,
+            live: String::new(),
+            live_s: 0,
+            aside: false,
+            hushed: false,
+        }
     }
 
     /// Says what it is about.
@@ -271,7 +295,10 @@ pub struct Page {
 
 impl Page {
     /// Makes a page of these blocks.
-    pub fn new(s: Shell, blocks: Vec<Block>) -> Page {
+    pub fn new(s: Shell, mut blocks: Vec<Block>) -> Page {
+        for block in blocks.iter_mut().filter(|block| block.title == s.f.title) {
+            block.hushed = true;
+        }
         Page {
             heading: s.f.title.clone(),
             s,

@@ -34,7 +34,7 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
     let sold = Panel::of(sold)?.map(|sold| sales::parts(c, w.sales_chart, &sold));
     let funnel = Panel::of(funnel)?.map(|funnel| visits(w, &funnel));
     let later = |path: &str, label: &'static str| vec![Part::Links(vec![(ask.link(path), label.to_owned())])];
-    let live = Block::new("live", w.live_orders, later("/operator/orders", w.all_orders)).text(w.live_text);
+    let live = Block::new("live", w.live_orders, later("/operator/orders", w.all_orders));
     let alerts = Block::new("alerts", w.stock_alerts, later("/operator/stock-alerts", w.see_alerts)).aside();
     let blocks = vec![
         Block::of("sales", w.sales, sold),

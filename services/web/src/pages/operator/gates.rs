@@ -10,7 +10,7 @@ use super::access_shell;
 use super::text::Words;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{Input, mark, say, status};
+use crate::console::form::{Input, above, mark, say, status};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
@@ -35,7 +35,7 @@ async fn render_list(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Re
         s.f.notice = w.allow_saved;
     }
     if let Some(error) = refused {
-        s.trouble = say(c, error).to_owned();
+        s.trouble = above(ask.t, c, error);
     }
     let body = paths.map(|paths| {
         let present = paths.join("\n");

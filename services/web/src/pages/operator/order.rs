@@ -10,7 +10,7 @@ use super::shell;
 use super::text::Words;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{Input, mark, say};
+use crate::console::form::{Input, above, mark};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
@@ -55,7 +55,7 @@ pub async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<Refus
     };
     let forms = forms(ask, &order, refused.as_ref());
     if let Some(refused) = &refused {
-        s.trouble = say(c, refused.error).to_owned();
+        s.trouble = above(ask.t, c, refused.error);
     }
     let actions = if forms.is_empty() { vec![Part::Note("", w.no_actions.to_owned())] } else { forms };
     let blocks = vec![
@@ -163,6 +163,7 @@ fn history(ask: &Ask, events: &[OrderEvent]) -> Table {
         let by = match event.by.as_str() {
             "system" => Cell::text(w.by_system),
             "operator" => Cell::text(w.by_operator),
+            "seller" => Cell::text(w.by_seller),
             by if by.starts_with("usr_") => Cell::code(by).to(ask.link(&format!("/operator/users/{by}"))),
             by => Cell::text(by),
         };

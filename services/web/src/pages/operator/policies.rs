@@ -12,7 +12,7 @@ use super::text::Words;
 use super::user::names;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{Input, mark, say, status};
+use crate::console::form::{Input, above, mark, say, status};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table};
@@ -46,7 +46,7 @@ async fn render(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Result<
     });
     let mut create = create_form(ask);
     if let Some(error) = refused {
-        s.trouble = say(c, error).to_owned();
+        s.trouble = above(ask.t, c, error);
         for field in &mut create.fields {
             field.value = ask.form.get(&field.name).to_owned();
         }

@@ -11,7 +11,7 @@ use super::shell;
 use super::text::Words;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{Input, mark, say, status};
+use crate::console::form::{Input, above, mark, status};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
@@ -69,7 +69,7 @@ async fn render(ask: &Ask, code: StatusCode, refused: Option<(&str, &Error)>) ->
         _ => "",
     });
     if let Some((_, error)) = refused {
-        s.trouble = say(c, error).to_owned();
+        s.trouble = above(ask.t, c, error);
     }
     let choices = statuses.iter().map(|(name, label)| ((*name).to_owned(), (*label).to_owned()));
     let choices = choices.chain(std::iter::once(("all".to_owned(), c.any.to_owned()))).collect();

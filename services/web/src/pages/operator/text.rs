@@ -65,6 +65,7 @@ words! {
     note: "Note of the shopper", "顾客留言";
     do_something: "Actions", "操作";
     by_system: "the mall itself", "系统";
+    by_seller: "a seller", "商家";
     by_operator: "an operator", "运营人员";
     no_actions: "Nothing can be done in this state.", "当前状态没有可执行的操作。";
 

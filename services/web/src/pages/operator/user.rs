@@ -15,7 +15,7 @@ use super::text::Words;
 use super::users::standing;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{Input, mark, say, status};
+use crate::console::form::{Input, above, mark, status};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
@@ -46,7 +46,7 @@ async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<(&str, &E
     });
     let mut forms = forms(ask, &user);
     if let Some((verb, error)) = refused {
-        s.trouble = say(c, error).to_owned();
+        s.trouble = above(ask.t, c, error);
         for form in forms.iter_mut().filter(|form| form.action.ends_with(verb)) {
             form.opened = true;
             for field in &mut form.fields {

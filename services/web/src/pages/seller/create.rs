@@ -10,7 +10,7 @@ use super::{permit, shell};
 use crate::answer::Answer;
 use crate::ask::{Ask, Fields};
 use crate::catalogue::{Directory, category_name};
-use crate::console::form::{Input, mark, say, status};
+use crate::console::form::{Input, above, mark, status};
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Form, Page, Part, Pick};
 use crate::console::{fresh_key, sent_key};
@@ -39,7 +39,7 @@ async fn render(ask: &Ask, code: StatusCode, rows: &Rows, sent: &[usize], error:
     let (mut names, mut groups) = (rows.names(w), rows.groups(w, |_| String::new()));
     let mut s = shell(ask, w.new_product, "/seller/products");
     if let Some(error) = error {
-        s.trouble = say(c, error).to_owned();
+        s.trouble = above(ask.t, c, error);
         if !variants::mark(&mut names, &mut groups, sent, c, error) {
             mark_texts(&mut fields, c, error);
         }
@@ -58,7 +58,7 @@ async fn render(ask: &Ask, code: StatusCode, rows: &Rows, sent: &[usize], error:
         other: Some(("more", w.more_rows)),
         ..Form::default()
     };
-    let mut page = Page::new(s, vec![Block::new("new", w.texts, vec![Part::Form(Box::new(form))])]);
+    let mut page = Page::new(s, vec![Block::new("new", w.new_product, vec![Part::Form(Box::new(form))])]);
     page.back = Some((ask.link("/seller/products"), w.products.to_owned()));
     page.answer(code)
 }

@@ -8,7 +8,7 @@ use super::text::Words;
 use super::{permit, shell};
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{Input, mark, say, status};
+use crate::console::form::{Input, above, mark, status};
 use crate::console::link;
 use crate::console::panel::Panel;
 use crate::console::shipping::{self, named};
@@ -96,7 +96,7 @@ async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<&Error>) 
     if let Some(error) = refused {
         s.trouble = match error.param.as_deref() {
             Some("lines") => c.nothing_to_ship.to_owned(),
-            _ => say(c, error).to_owned(),
+            _ => above(ask.t, c, error),
         };
     }
     let to_facts = vec![

@@ -17,7 +17,7 @@ use super::{permit, shell};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::catalogue::title;
-use crate::console::form::say;
+use crate::console::form::above;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, time};
 
@@ -89,7 +89,7 @@ pub async fn render(
         _ => "",
     };
     if let Some(refused) = &refused {
-        s.trouble = say(c, refused.error).to_owned();
+        s.trouble = above(ask.t, c, refused.error);
     }
     let mut own_rows = Rows::of(&product);
     own_rows.stock = stock;

@@ -15,7 +15,7 @@ use super::{permit, shell};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::catalogue::title;
-use crate::console::form::{Input, mark, say, status};
+use crate::console::form::{Input, above, mark, status};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
@@ -135,7 +135,7 @@ async fn render(ask: &Ask, sku: &str, code: StatusCode, refused: Option<&Error>)
     }
     let mut form = adjust_form(ask, sku);
     if let Some(error) = refused {
-        s.trouble = say(c, error).to_owned();
+        s.trouble = above(ask.t, c, error);
         for field in &mut form.fields {
             field.value = ask.form.get(&field.name).to_owned();
         }

@@ -40,7 +40,7 @@ words! {
     currency: "Currency", "币种";
     option_name: "Option {}", "选项 {}";
     option_hint: "What the variants differ in, e.g. Colour. Empty where there is one variant only.", "规格之间的差异，例如颜色；仅一个规格时留空。";
-    option_value: "Value of option {}", "选项 {} 的值";
+    option_value: "Option {}", "选项 {}";
     variant: "Variant {}", "规格 {}";
     code: "Your code", "商家编码";
     units_now: "Units in stock", "初始库存";

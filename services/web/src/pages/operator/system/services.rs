@@ -114,7 +114,7 @@ fn endpoint_table(ask: &Ask, endpoints: &[Endpoint]) -> Table {
         let (words, tone) = gate(w, &endpoint.state);
         vec![
             Cell::text(endpoint.service.clone()).note(endpoint.endpoint.clone()),
-            Cell::text(endpoint.caller.clone()),
+            Cell::text(endpoint.caller.replace(',', ", ")),
             Cell::state(words, tone).note(endpoint.reason.clone()),
             Cell::number(endpoint.calls),
             Cell::number(endpoint.failed),
@@ -137,7 +137,7 @@ fn method_table(ask: &Ask, methods: &[MethodState]) -> Table {
         let (words, tone) = gate(w, &method.state);
         vec![
             Cell::text(format!("{}.{}", method.service, method.method)).note(method.policy.clone()),
-            Cell::text(method.caller.clone()),
+            Cell::text(method.caller.replace(',', ", ")),
             Cell::state(words, tone).note(method.reason.clone()),
             Cell::number(method.calls),
             Cell::number(method.retries),
