@@ -136,7 +136,8 @@ export async function visit(browser, shop, { screen = "desk", lang = "en", scrip
      * dark, too.
      */
     async shot(label) {
-      for (const scheme of scripts && !dark ? ["light", "dark"] : [dark ? "dark" : "light"]) {
+      // Colours do not depend on the language.
+      for (const scheme of scripts && !dark && lang === "en" ? ["light", "dark"] : [dark ? "dark" : "light"]) {
         const folder = join(shots, scheme === "dark" && !dark ? `${name}-dark` : name);
         mkdirSync(folder, { recursive: true });
         await page.emulateMedia({ colorScheme: scheme });

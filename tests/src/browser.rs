@@ -62,7 +62,9 @@ impl Page {
     pub fn loads(&self) -> Vec<String> {
         let mut found = Vec::new();
         for mark in ["src=\"", "<link rel=\"stylesheet\" href=\""] {
-            found.extend(self.body.split(mark).skip(1).filter_map(|rest| rest.split_once('"')).map(|(url, _)| url.to_owned()));
+            found.extend(
+                self.body.split(mark).skip(1).filter_map(|rest| rest.split_once('"')).map(|(url, _)| url.to_owned()),
+            );
         }
         found
     }

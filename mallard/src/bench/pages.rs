@@ -20,7 +20,8 @@ const SHELF: usize = 40;
 pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
     let shelf = shop.shelf(SHELF).await?;
     let products = shop.products.iter().map(|product| format!("/en/p/{}", product.id)).collect();
-    let kinds = [("home", vec!["/en/".to_owned()]), ("category", vec![format!("/en/c/{shelf}")]), ("product", products)];
+    let kinds =
+        [("home", vec!["/en/".to_owned()]), ("category", vec![format!("/en/c/{shelf}")]), ("product", products)];
     let share = |time: Duration| time / ROUNDS / kinds.len() as u32;
     let mut result = Value::Null;
     let (mut slowest, mut pages) = (f64::MAX, serde_json::Map::new());

@@ -5,8 +5,8 @@ use axum::body::Body;
 use axum::response::Response;
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY, RETRY_AFTER,
-    SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+    ALLOW, CACHE_CONTROL, CONTENT_LANGUAGE, CONTENT_SECURITY_POLICY, CONTENT_TYPE, LOCATION, REFERRER_POLICY,
+    RETRY_AFTER, SET_COOKIE, STRICT_TRANSPORT_SECURITY, VARY, X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
 };
 use http::{HeaderName, HeaderValue, StatusCode};
 use mallard_gateway_core::edge::REQUEST_ID;
@@ -150,7 +150,10 @@ pub fn seal(ask: &Ask, answer: Answer, is_head: bool) -> Response {
         let secure = if ask.tls { "; Secure" } else { "" };
         put(
             SET_COOKIE,
-            &format!("{LANGUAGE_COOKIE}={}; Path=/; Max-Age={LANGUAGE_AGE_S}; SameSite=Lax; HttpOnly{secure}", lang.tag()),
+            &format!(
+                "{LANGUAGE_COOKIE}={}; Path=/; Max-Age={LANGUAGE_AGE_S}; SameSite=Lax; HttpOnly{secure}",
+                lang.tag()
+            ),
         );
     }
     response

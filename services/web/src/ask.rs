@@ -131,9 +131,9 @@ impl Ask {
             None => None,
         };
         let language_cookie = cookie(headers, LANGUAGE_COOKIE).and_then(Lang::of_tag);
-        let profile = session.as_ref().and_then(|session| {
-            session.stored().kept.user.as_ref().and_then(|user| Lang::of_tag(&user.language))
-        });
+        let profile = session
+            .as_ref()
+            .and_then(|session| session.stored().kept.user.as_ref().and_then(|user| Lang::of_tag(&user.language)));
         let accepted = || negotiate(header(headers, ACCEPT_LANGUAGE.as_str()));
         let lang = forced.or(language_cookie).or(profile).unwrap_or_else(accepted);
         let query_text = parts.uri.query().unwrap_or_default().to_owned();
@@ -314,7 +314,10 @@ impl Ask {
             return Err(Error::forbidden("origin_mismatch", "the form was sent from another site"));
         }
         if self.is_new || !crate::domain::constant_eq(self.form.get("_csrf"), &self.secret.csrf()) {
-            return Err(Error::forbidden("csrf_token_invalid", "the form is too old or not yours; load the page again"));
+            return Err(Error::forbidden(
+                "csrf_token_invalid",
+                "the form is too old or not yours; load the page again",
+            ));
         }
         Ok(())
     }
@@ -362,7 +365,10 @@ mod tests {
     #[test]
     fn what_a_visitor_sends_is_one_part_of_a_route() {
         assert_eq!(route(&["/store/v1/orders/", "ord_1", "/pay"]), "/store/v1/orders/ord_1/pay");
-        assert_eq!(route(&["/store/v1/orders/", "../../admin/v1?x#", "/pay"]), "/store/v1/orders/%2E%2E%2F%2E%2E%2Fadmin%2Fv1%3Fx%23/pay");
+        assert_eq!(
+            route(&["/store/v1/orders/", "../../admin/v1?x#", "/pay"]),
+            "/store/v1/orders/%2E%2E%2F%2E%2E%2Fadmin%2Fv1%3Fx%23/pay"
+        );
         assert_eq!(route(&["/store/v1/cart/lines/", ""]), "/store/v1/cart/lines/");
     }
 }

@@ -86,6 +86,7 @@ fn form(path: &str) -> (&'static str, &'static str) {
         ["account", ..] => ("PATCH", "/store/v1/me"),
         ["seller", "orders", ..] => ("POST", "/seller/v1/orders/{id}/ship"),
         ["seller", "stock" | "inventory", ..] => ("POST", "/seller/v1/inventory/{sku_id}/adjust"),
+        ["seller", "products", _, "pictures", "add"] => ("POST", "/seller/v1/images"),
         ["seller", ..] => ("POST", "/seller/v1/products"),
         ["operator", "orders", _, "refund"] => ("POST", "/admin/v1/orders/{id}/refund"),
         ["operator", "orders", ..] => ("POST", "/admin/v1/orders/{id}/cancel"),
@@ -118,8 +119,18 @@ mod tests {
     #[test]
     fn every_page_stands_for_a_route_there_is() {
         let contract = Contract::new().unwrap();
-        let ends =
-            ["", "/x", "/x/pay", "/x/cancel", "/x/address", "/x/refund", "/x/y/end", "/result/x", "/addresses/x"];
+        let ends = [
+            "",
+            "/x",
+            "/x/pay",
+            "/x/cancel",
+            "/x/address",
+            "/x/refund",
+            "/x/y/end",
+            "/result/x",
+            "/x/pictures/add",
+            "/addresses/x",
+        ];
         let begins = [
             "",
             "c",
@@ -137,6 +148,7 @@ mod tests {
             "account/password",
             "seller",
             "seller/orders",
+            "seller/products",
             "seller/stock",
             "operator",
             "operator/orders",

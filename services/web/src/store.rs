@@ -80,7 +80,13 @@ impl Store {
     ///
     /// # Errors
     /// The database's.
-    pub async fn insert(&self, secret: &Secret, kept: &Kept, nonce: [u8; NONCE_BYTES], expires_at: Micros) -> Result<bool> {
+    pub async fn insert(
+        &self,
+        secret: &Secret,
+        kept: &Kept,
+        nonce: [u8; NONCE_BYTES],
+        expires_at: Micros,
+    ) -> Result<bool> {
         let sql = "INSERT INTO sessions (id, sealed, version, renewing_until, expires_at) VALUES (?, ?, 1, 0, ?) \
                    ON CONFLICT (id) DO NOTHING";
         let params = params![secret.id(), seal(secret, kept, nonce)?, expires_at];
@@ -131,12 +137,12 @@ impl Store {
     pub async fn prune(&self, now: Micros, rows_max: u32) -> Result<u64> {
         let sql = "DELETE FROM sessions WHERE id IN \
                    (SELECT id FROM sessions WHERE expires_at <= ? ORDER BY expires_at, id LIMIT ?)";
-        let rows = self
-            .db
-            .tx("web.prune_sessions", move |tx: Tx| async move {
-                tx.execute(sql, params![now, i64::from(rows_max)]).await
-            })
-            .await;
+        let rows =
+            self.db
+                .tx("web.prune_sessions", move |tx: Tx| async move {
+                    tx.execute(sql, params![now, i64::from(rows_max)]).await
+                })
+                .await;
         rows.map_err(|error: mallard_db::Error| error.into())
     }
 }

@@ -214,7 +214,12 @@ pub struct Field {
 
 impl Field {
     /// Makes a text field.
-    pub fn text(name: &'static str, label: &'static str, value: impl Into<String>, autocomplete: &'static str) -> Field {
+    pub fn text(
+        name: &'static str,
+        label: &'static str,
+        value: impl Into<String>,
+        autocomplete: &'static str,
+    ) -> Field {
         Field { name, label, value: value.into(), kind: "text", autocomplete, maxlength: 200, ..Field::default() }
     }
 

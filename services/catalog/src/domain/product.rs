@@ -163,6 +163,12 @@ pub struct FirstStock {
 }
 
 impl Product {
+    /// Returns the picture of a variant: one whose words name a value of its options, else the product's first.
+    pub fn picture_of(&self, variant: &Variant) -> Option<&Image> {
+        let names = |value: &String| self.images.iter().find(|image| image.alt.contains(value.as_str()));
+        variant.options.values().find_map(names).or(self.images.first())
+    }
+
     /// Makes a product of version 1 and says what stock its variants begin with.
     ///
     /// # Errors

@@ -48,6 +48,19 @@ fn code(result: Result<(Product, Vec<FirstStock>), Refusal>) -> (&'static str, S
 }
 
 #[test]
+fn a_variant_is_shown_in_its_own_picture_where_one_names_it() {
+    let variants =
+        vec![input(&[("colour", "red")], 990), input(&[("colour", "blue")], 990), input(&[("colour", "oat")], 990)];
+    let image = |url: &str, alt: &str| Image { url: url.into(), alt: alt.into(), width: 0, height: 0 };
+    let images = vec![image("/1.png", "Notebook, red"), image("/2.png", "Notebook, blue")];
+    let (product, _) = create(Draft { images, ..draft(variants) }, Rules::default()).unwrap();
+    let shown = |index: usize| product.picture_of(&product.variants[index]).map(|image| image.url.as_str());
+    assert_eq!([shown(0), shown(1), shown(2)], [Some("/1.png"), Some("/2.png"), Some("/1.png")]);
+    let (bare, _) = create(draft(vec![input(&[], 990)]), Rules::default()).unwrap();
+    assert_eq!(bare.picture_of(&bare.variants[0]), None);
+}
+
+#[test]
 fn a_product_begins_at_version_one_with_options_read_off_its_variants() {
     let (product, stock) = create(
         draft(vec![input(&[("size", "S"), ("colour", "red")], 990), input(&[("size", "L"), ("colour", "red")], 1_090)]),

@@ -112,7 +112,7 @@ pub fn sku_out(view: &SkuView) -> Option<pb::Sku> {
         price: Some(MoneyOut::from(variant.price)),
         sellable: product.status == Status::Listed,
         product_version: product.version,
-        image: product.images.first().map(image_out),
+        image: product.picture_of(variant).map(image_out),
         in_stock: variant.in_stock,
         code: variant.code.clone(),
     })

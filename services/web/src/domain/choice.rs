@@ -19,7 +19,8 @@ pub fn choose<'a>(variants: &[Choice<'a>], sku_id: &str, wishes: &BTreeMap<Strin
     if let Some(asked) = variants.iter().find(|variant| variant.sku_id == sku_id) {
         return Some(asked.sku_id);
     }
-    let met = |variant: &Choice<'_>| wishes.iter().filter(|(name, value)| variant.options.get(*name) == Some(value)).count();
+    let met =
+        |variant: &Choice<'_>| wishes.iter().filter(|(name, value)| variant.options.get(*name) == Some(value)).count();
     let mut best: Option<(usize, bool, &'a str)> = None;
     for variant in variants {
         let rank = (met(variant), variant.in_stock);

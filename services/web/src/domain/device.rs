@@ -36,7 +36,8 @@ mod tests {
 
     #[test]
     fn browsers_are_known_by_name() {
-        let chrome = "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36";
+        let chrome =
+            "Mozilla/5.0 (X11; Linux x86_64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/141.0.0.0 Safari/537.36";
         assert_eq!(device(chrome), Some(("Chrome", "Linux")));
         assert_eq!(device(&chrome.replace("Chrome/", "HeadlessChrome/")), Some(("Chrome", "Linux")));
         let edge = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 Chrome/141.0 Safari/537.36 Edg/141.0";

@@ -11,5 +11,5 @@ pub use choice::{Choice, choose};
 pub use device::device;
 pub use language::{Lang, negotiate};
 pub use path::{has_prefix, local_path, split_language};
-pub use price::{minor, price, round_up, typed};
+pub use price::{minor, price, round_up, short, typed};
 pub use secret::{Secret, constant_eq};

@@ -7,9 +7,7 @@ const NEXT_BYTES_MAX: usize = 1_024;
 
 /// Tells whether a path is one of these or lies below one.
 pub fn has_prefix(path: &str, prefixes: &[&str]) -> bool {
-    prefixes.iter().any(|prefix| {
-        path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
+    prefixes.iter().any(|prefix| path.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('/')))
 }
 
 /// Splits the language off a path: `/zh/cart` is `(Zh, "/cart")`.

@@ -46,6 +46,15 @@ fn number(magnitude: u64, currency: Currency) -> String {
     out
 }
 
+/// Writes an amount in few characters: as [`price`], without decimals that say nothing.
+pub fn short(money: Money) -> String {
+    let full = price(money);
+    match full.rsplit_once('.') {
+        Some((whole, rest)) if rest.bytes().all(|byte| byte == b'0') => whole.to_owned(),
+        _ => full,
+    }
+}
+
 /// Reads an amount as people type it, e.g. `12.50`, in minor units; nothing for what is none.
 pub fn minor(text: &str, currency: Currency) -> Option<i64> {
     let (whole, rest) = text.split_once('.').unwrap_or((text, ""));
@@ -99,7 +108,7 @@ mod tests {
         assert_eq!(shown(5, "GBP"), "£0.05");
         assert_eq!(shown(0, "EUR"), "€0.00");
         assert_eq!(shown(-9_900, "CNY"), "-¥99.00");
-        assert_eq!(shown(99_999_999_99, "CNY"), "¥99,999,999.99");
+        assert_eq!(shown(9_999_999_999, "CNY"), "¥99,999,999.99");
         assert_eq!(shown(999, "CHF"), "CHF\u{a0}9.99");
         assert_eq!(shown(i64::MIN, "JPY"), "-JP¥9,223,372,036,854,775,808");
     }
@@ -132,11 +141,15 @@ mod tests {
             assert_eq!(minor(text, Currency::CNY), Some(amount));
         }
         assert_eq!(typed(Money::new(1_500, Currency::JPY)), "1500");
+        assert_eq!(short(Money::new(123_456_700, Currency::CNY)), "¥1,234,567");
+        assert_eq!(short(Money::new(1_250, Currency::CNY)), "¥12.50");
     }
 
     #[test]
     fn a_round_amount_is_never_below() {
-        for (amount, round) in [(0, 1), (1, 1), (3, 5), (9_900, 10_000), (10_000, 10_000), (10_001, 20_000), (20_001, 50_000)] {
+        for (amount, round) in
+            [(0, 1), (1, 1), (3, 5), (9_900, 10_000), (10_000, 10_000), (10_001, 20_000), (20_001, 50_000)]
+        {
             assert_eq!(round_up(amount), round);
         }
         assert_eq!(round_up(i64::MAX), i64::MAX);

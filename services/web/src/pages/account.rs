@@ -103,11 +103,7 @@ pub async fn change(ask: &Ask) -> Result<Answer> {
     let caller = ask.permit("PATCH", "/store/v1/me").await?;
     let name = ask.form.get("name").to_owned();
     let lang = Lang::of_tag(ask.form.get("language")).unwrap_or(ask.lang);
-    let request = UpdateMeRequest {
-        name: Some(name.clone()),
-        language: Some(lang.tag().to_owned()),
-        if_version: None,
-    };
+    let request = UpdateMeRequest { name: Some(name.clone()), language: Some(lang.tag().to_owned()), if_version: None };
     let mut client = ask.site.peers.identity();
     match ask.write(&caller, client.update_me(request)).await {
         Ok(answer) => {

@@ -81,10 +81,7 @@ pub fn concerns(error: &Error) -> bool {
     let param = error.param.as_deref().unwrap_or_default();
     error.code == FIELDS_MISSING
         || param.starts_with("address.")
-        || matches!(
-            param,
-            "name" | "phone" | "country" | "province" | "city" | "district" | "street" | "postal_code"
-        )
+        || matches!(param, "name" | "phone" | "country" | "province" | "city" | "district" | "street" | "postal_code")
 }
 
 /// Takes an address out of the book's entry.
@@ -123,7 +120,8 @@ pub fn written(address: &Address, lang: Lang) -> String {
     parts.dedup();
     match lang {
         Lang::Zh => {
-            let post = if address.postal_code.is_empty() { String::new() } else { format!("（{}）", address.postal_code) };
+            let post =
+                if address.postal_code.is_empty() { String::new() } else { format!("（{}）", address.postal_code) };
             format!("{}{post}", parts.join(" "))
         }
         Lang::En => {

@@ -75,12 +75,20 @@ async fn render(ask: &Ask, caller: &Caller, status: StatusCode, trouble: impl In
     let mut f = Frame::new(ask, ask.t.cart);
     f.cart_lines = u32::try_from(cart.lines.len()).unwrap_or(u32::MAX);
     let blocked = lines.iter().any(|line| line.blocked);
-    let page = Page { f, trouble: trouble.into(), total: shown(&cart.total), blocked, checkout: checkout_link(ask, &cart), lines };
+    let page = Page {
+        f,
+        trouble: trouble.into(),
+        total: shown(&cart.total),
+        blocked,
+        checkout: checkout_link(ask, &cart),
+        lines,
+    };
     Answer::with(status, &page)
 }
 
 fn product_ids(cart: &Cart) -> Vec<String> {
-    let mut ids: Vec<String> = cart.lines.iter().map(|line| line.product_id.clone()).filter(|id| !id.is_empty()).collect();
+    let mut ids: Vec<String> =
+        cart.lines.iter().map(|line| line.product_id.clone()).filter(|id| !id.is_empty()).collect();
     ids.sort();
     ids.dedup();
     // A cart of a shopper has at most as many lines as one call takes ids.

@@ -7,7 +7,7 @@ use mallard_types::{Money, Result};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::catalogue::{Directory, category_name};
-use crate::domain::{price, round_up, typed};
+use crate::domain::{round_up, short, typed};
 use crate::site::Site;
 use crate::text::fill;
 use crate::view::{Card, Frame, Picture, card, picture, variant_price};
@@ -79,7 +79,11 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
     let mut page = Page {
         f,
         tiles: Vec::new(),
-        best: if best.len() < BEST_MIN { Vec::new() } else { best.iter().map(|product| card(ask, product)).collect::<Result<_>>()? },
+        best: if best.len() < BEST_MIN {
+            Vec::new()
+        } else {
+            best.iter().map(|product| card(ask, product)).collect::<Result<_>>()?
+        },
         presents: presents(ask, products)?,
         fresh: products.iter().take(FRESH).map(|product| card(ask, product)).collect::<Result<_>>()?,
         rows: Vec::new(),
@@ -135,7 +139,7 @@ fn presents(ask: &Ask, products: &[Product]) -> Result<Option<Presents>> {
     // Not the very cheapest: pictures of things people give.
     let below = priced.iter().take(priced.len() / 3).rev().take(PRESENTS);
     Ok(Some(Presents {
-        title: fill(ask.t.presents_title, price(most)),
+        title: fill(ask.t.presents_title, short(most)),
         href: ask.link(&format!("/search?sort=price&max={}&stock=1", typed(most))),
         pictures: below.map(|(_, product)| picture(product, 0, "")).collect(),
     }))

@@ -9,7 +9,7 @@ use mallard_types::{Currency, Error, Money, Result};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::catalogue::{Directory, category_name};
-use crate::domain::{minor, price, typed};
+use crate::domain::{minor, short, typed};
 use crate::text::{Text, fill};
 use crate::view::{Card, Frame, card};
 
@@ -228,7 +228,7 @@ fn spans(
         let Some((low, high)) = facet.value.split_once('-') else { continue };
         let (low, high): (Option<i64>, Option<i64>) = (low.parse().ok(), high.parse().ok());
         let write = |amount: Option<i64>| amount.map(|amount| typed(Money::new(amount, currency))).unwrap_or_default();
-        let words = |amount: i64| price(Money::new(amount, currency));
+        let words = |amount: i64| short(Money::new(amount, currency));
         let label = match (low, high) {
             (Some(low), Some(high)) => format!("{} – {}", words(low), words(high)),
             (Some(low), None) => fill(t.price_at_least, words(low)),

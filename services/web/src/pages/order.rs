@@ -102,7 +102,7 @@ pub async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCod
     let reason = returns::reason(ask, error.filter(|_| refused.is_return));
     let error = error.filter(|_| !refused.is_return);
     let about_address = error.filter(|error| address_form::concerns(error) && error.code != FIELDS_MISSING);
-    let card = Card::new(ask, error.filter(|error| Card::concerns(error)));
+    let card = Card::new(ask, error.filter(|error| Card::concerns(error))).without_cart(t);
     let typed = if about_address.is_some() { address_form::read(&ask.form) } else { to.clone() };
     let mut f = Frame::new(ask, format!("{} {}", t.order, order.number));
     f.notice = match ask.query.get("done") {
@@ -192,18 +192,20 @@ fn step(ask: &Ask, event: &OrderEvent) -> Step {
         parts.push(format!("{carrier}{}", fill(t.tracking, &data.tracking_number)));
     }
     if !data.reason.is_empty() {
-        parts.push(reason(t, &data.reason));
+        parts.push(reason(t, &data.reason, event.r#type == "payment_failed"));
     }
     let at = event.at.as_ref().map(|at| at.micros()).unwrap_or_default();
     Step { name, text: parts.join(" · "), date: moment(at, ask.lang), stamp: stamp(at), tone }
 }
 
 /// Puts the reasons the mall gives itself into words; what a person wrote stays.
-fn reason(t: &'static Text, reason: &str) -> String {
+fn reason(t: &'static Text, reason: &str, is_failure: bool) -> String {
     match reason {
         "payment_timeout" => t.reason_deadline.to_owned(),
         "cancelled_by_request" => t.reason_shopper.to_owned(),
-        _ if reason.starts_with("payment_failed") => t.reason_declined.to_owned(),
+        "insufficient_funds" => t.reason_funds.to_owned(),
+        // What the bank says is for programs.
+        _ if is_failure || reason.starts_with("payment_failed") => t.reason_declined.to_owned(),
         _ => reason.to_owned(),
     }
 }
@@ -241,8 +243,7 @@ pub async fn pay(ask: &Ask, id: &str) -> Result<Answer> {
         Err(error) => return again(ask, &caller, id, error).await,
     };
     let key: String = ask.form.get("key").chars().take(100).collect();
-    let request =
-        PayOrderRequest { id: id.to_owned(), payment: Some(payment), idempotency_key: key, if_version: None };
+    let request = PayOrderRequest { id: id.to_owned(), payment: Some(payment), idempotency_key: key, if_version: None };
     let mut client = ask.site.peers.order();
     match ask.write(&caller, client.pay_order(request)).await {
         Ok(_) => Ok(Answer::to(ask.link(&format!("/checkout/result/{id}?by=card")))),
@@ -272,9 +273,10 @@ pub async fn address(ask: &Ask, id: &str) -> Result<Answer> {
 async fn again(ask: &Ask, caller: &Caller, id: &str, error: Error) -> Result<Answer> {
     let t = ask.t;
     let (status, text) = match error.kind {
-        Kind::PaymentFailed => {
-            (StatusCode::PAYMENT_REQUIRED, if error.code == "insufficient_funds" { t.insufficient } else { t.reason_declined })
-        }
+        Kind::PaymentFailed => (
+            StatusCode::PAYMENT_REQUIRED,
+            if error.code == "insufficient_funds" { t.reason_funds } else { t.reason_declined },
+        ),
         Kind::Conflict | Kind::Precondition => (StatusCode::CONFLICT, t.order_moved),
         Kind::Invalid | Kind::Refused if Card::concerns(&error) => (StatusCode::UNPROCESSABLE_ENTITY, t.see_payment),
         Kind::Invalid | Kind::Refused => (StatusCode::UNPROCESSABLE_ENTITY, t.see_fields),

@@ -53,8 +53,7 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
     let asked = ask.query.get("status");
     let status = filters.iter().find(|(name, _)| *name == asked).map_or("", |(name, _)| name);
     let after = ask.query.get("after");
-    let request =
-        ListOrdersRequest { status: status.to_owned(), limit: PAGE, cursor: after.to_owned(), count: false };
+    let request = ListOrdersRequest { status: status.to_owned(), limit: PAGE, cursor: after.to_owned(), count: false };
     let mut client = ask.site.peers.order();
     let list = ask.read(&caller, client.list_orders(request)).await?;
     let link = |status: &str, after: &str| {

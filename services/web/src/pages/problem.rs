@@ -3,9 +3,9 @@
 use askama::Template;
 use axum::body::Body;
 use axum::response::Response;
+use http::HeaderValue;
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, RETRY_AFTER};
-use http::HeaderValue;
 use mallard_types::{Error, Kind, Result};
 
 use super::Route;
@@ -100,7 +100,8 @@ fn log(ask: &Ask, error: &Error) {
 
 /// Answers when not even the session can be read, so that there is no language and no frame.
 pub fn plain() -> Response {
-    let mut response = Response::new(Body::from("503 — 服务暂时不可用，请稍后再试。 The shop is closed for a moment; try again.\n"));
+    let mut response =
+        Response::new(Body::from("503 — 服务暂时不可用，请稍后再试。 The shop is closed for a moment; try again.\n"));
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
     response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -108,7 +109,10 @@ pub fn plain() -> Response {
 }
 
 #[derive(Template)]
-#[template(source = "User-agent: *\nDisallow: /cart\nDisallow: /checkout\nDisallow: /orders\nDisallow: /account\n", ext = "txt")]
+#[template(
+    source = "User-agent: *\nDisallow: /cart\nDisallow: /checkout\nDisallow: /orders\nDisallow: /account\n",
+    ext = "txt"
+)]
 struct Robots;
 
 /// Tells robots what is nobody's but the visitor's.

@@ -46,7 +46,8 @@ pub fn returnable(ask: &Ask, order: &Order, returns: &[Return], is_again: bool) 
         return Vec::new();
     }
     let open = |sku: &str| -> i64 {
-        let waiting = returns.iter().filter(|one| matches!(one.status(), ReturnStatus::Requested | ReturnStatus::Approved));
+        let waiting =
+            returns.iter().filter(|one| matches!(one.status(), ReturnStatus::Requested | ReturnStatus::Approved));
         waiting.flat_map(|one| &one.lines).filter(|line| line.sku_id == sku).map(|line| line.quantity).sum()
     };
     let mut out: Vec<Returnable> = Vec::new();
@@ -73,7 +74,8 @@ pub fn returnable(ask: &Ask, order: &Order, returns: &[Return], is_again: bool) 
 /// Makes the field of the reason.
 pub fn reason(ask: &Ask, error: Option<&Error>) -> Field {
     let typed = error.map_or("", |_| ask.form.get("reason"));
-    let field = Field { maxlength: REASON_CHARS_MAX, ..Field::text("reason", ask.t.return_reason, typed, "off").required() };
+    let field =
+        Field { maxlength: REASON_CHARS_MAX, ..Field::text("reason", ask.t.return_reason, typed, "off").required() };
     match error {
         Some(error) if error.param.as_deref() == Some("reason") => Field { error: at_field(ask.t, error), ..field },
         _ => field,
@@ -125,7 +127,9 @@ pub async fn create(ask: &Ask, id: &str) -> Result<Answer> {
                 lines.push(LineInput { sku_id: sku.to_owned(), quantity, agreed_unit_price_nanos: None });
             }
             Err(_) if value.trim().is_empty() => {}
-            Err(_) => return refused(ask, &caller, id, Error::refused("quantity_out_of_range", "a whole number")).await,
+            Err(_) => {
+                return refused(ask, &caller, id, Error::refused("quantity_out_of_range", "a whole number")).await;
+            }
         }
     }
     if lines.is_empty() {

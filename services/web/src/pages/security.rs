@@ -34,7 +34,12 @@ pub async fn show_password(ask: &Ask) -> Result<Answer> {
     password_page(ask, StatusCode::OK, "", None)
 }
 
-fn password_page(ask: &Ask, status: StatusCode, trouble: &'static str, wrong: Option<(&str, &'static str)>) -> Result<Answer> {
+fn password_page(
+    ask: &Ask,
+    status: StatusCode,
+    trouble: &'static str,
+    wrong: Option<(&str, &'static str)>,
+) -> Result<Answer> {
     let t = ask.t;
     let mut fields = vec![
         password(t.password_now, "current", "current-password"),

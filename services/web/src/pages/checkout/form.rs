@@ -127,6 +127,16 @@ impl Card {
         card
     }
 
+    /// Speaks of the card only, where there is no cart any more.
+    pub fn without_cart(mut self, t: &'static Text) -> Card {
+        if self.number.error == t.declined {
+            self.number.error = t.reason_declined;
+        } else if self.number.error == t.insufficient {
+            self.number.error = t.reason_funds;
+        }
+        self
+    }
+
     /// Tells whether a field of the card was left empty.
     pub fn is_incomplete(form: &Fields) -> bool {
         ["number", "expiry", "cvc"].into_iter().any(|name| form.get(name).is_empty())

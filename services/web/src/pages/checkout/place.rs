@@ -121,12 +121,17 @@ async fn refused(ask: &Ask, caller: &Caller, chosen: Chosen, error: Error) -> Re
     let (quote, book) = match again(ask, caller, &chosen, &error).await {
         Ok(both) => both,
         // E.g. the form of an order that has been placed is sent again from the history: the cart is empty.
-        Err(_) if error.kind != Kind::Unavailable => return crate::pages::cart::refused_order(ask, caller, status, trouble.text).await,
+        Err(_) if error.kind != Kind::Unavailable => {
+            return crate::pages::cart::refused_order(ask, caller, status, trouble.text).await;
+        }
         Err(error) => return Err(error),
     };
     let mut trouble = trouble;
     if error.code == "price_changed" {
-        let was = MoneyMessage { amount: ask.form.number("total").unwrap_or_default(), currency: ask.form.get("currency").into() };
+        let was = MoneyMessage {
+            amount: ask.form.number("total").unwrap_or_default(),
+            currency: ask.form.get("currency").into(),
+        };
         trouble.new_total = fill(&fill(t.total_was, view::shown(&Some(was))), view::shown(&quote.total));
     }
     // Where nobody knows the outcome the same key must come back: it finds the order or makes it, once.
@@ -159,7 +164,8 @@ async fn again(
 ) -> Result<(Arc<Quote>, Arc<Vec<mallard_proto::identity::v1::BookAddress>>)> {
     let recall = ask.session.as_ref().and_then(|session| session.recall.lock().clone());
     let recall = recall.filter(|recall| recall.at.elapsed() < RECALL);
-    let told = error.details.as_ref().and_then(|details| serde_json::from_value::<Quote>(details["quote"].clone()).ok());
+    let told =
+        error.details.as_ref().and_then(|details| serde_json::from_value::<Quote>(details["quote"].clone()).ok());
     let is_price = error.code == "price_changed";
     let (quote, book) = match (recall, told) {
         (Some(recall), Some(quote)) => (Arc::new(quote), recall.book),

@@ -154,7 +154,12 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
 fn says_cart(error: &Error) -> bool {
     matches!(
         error.code.as_ref(),
-        "cart_empty" | "not_sellable" | "sku_unknown" | "mixed_currencies" | "line_unreadable" | "quantity_out_of_range"
+        "cart_empty"
+            | "not_sellable"
+            | "sku_unknown"
+            | "mixed_currencies"
+            | "line_unreadable"
+            | "quantity_out_of_range"
     )
 }
 
@@ -186,13 +191,7 @@ pub fn remember(ask: &Ask, quote: &Arc<Quote>, book: &Arc<Vec<BookAddress>>) {
 ///
 /// # Errors
 /// `page_unwritable`.
-pub fn render(
-    ask: &Ask,
-    status: StatusCode,
-    shown: Shown,
-    trouble: Trouble,
-    error: Option<&Error>,
-) -> Result<Answer> {
+pub fn render(ask: &Ask, status: StatusCode, shown: Shown, trouble: Trouble, error: Option<&Error>) -> Result<Answer> {
     let form = &ask.form;
     let is_again = !form.get("_csrf").is_empty();
     let default = shown.book.iter().find(|entry| entry.is_default).or(shown.book.first());
