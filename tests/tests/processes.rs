@@ -400,7 +400,7 @@ impl Cluster {
 }
 
 const TRADE: &[&str] = &["order", "payment"];
-const REST: &[&str] = &["identity", "catalog", "inventory", "promotion", "cart"];
+const REST: &[&str] = &["identity", "catalog", "inventory", "promotion", "cart", "insight"];
 const DOOR: &[&str] = &["gateway"];
 
 /// Sends until the answer is no 503, as a patient client does.
