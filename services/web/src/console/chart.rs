@@ -3,6 +3,8 @@
 
 use std::fmt::Write;
 
+use crate::domain::round_up;
+
 /// Size of the drawing in its own units; the stylesheet fits it to the screen.
 const WIDTH: i64 = 400;
 const HEIGHT: i64 = 210;
@@ -46,7 +48,7 @@ pub fn draw(chart: &Chart) -> String {
         return String::new();
     }
     let most = bars.iter().flat_map(|bar| [bar.value, bar.back]).max().unwrap_or(0);
-    let (top, has_values) = (ceiling(most), most > 0);
+    let (top, has_values) = (round_up(most), most > 0);
     let (id, title) = (escaped(chart.id), escaped(chart.title));
     let mut out = String::with_capacity(512 + bars.len() * 200);
     // Writing into a string cannot fail.
@@ -124,24 +126,6 @@ fn rect(out: &mut String, class: &str, fill: &str, x: i64, width: i64, height: i
     let _ = write!(out, "<rect class=\"{class}\"{fill} x=\"{x}\" y=\"{y}\" width=\"{width}\" height=\"{height}\"/>");
 }
 
-/// Returns the next round number, 1, 2 or 5 and zeros, that no value exceeds.
-fn ceiling(value: i64) -> i64 {
-    let mut step = 1i64;
-    loop {
-        for by in [1, 2, 5] {
-            match step.checked_mul(by) {
-                Some(round) if round >= value => return round,
-                Some(_) => {}
-                None => return i64::MAX,
-            }
-        }
-        step = match step.checked_mul(10) {
-            Some(step) => step,
-            None => return i64::MAX,
-        };
-    }
-}
-
 fn escaped(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;").replace('"', "&quot;")
 }
@@ -193,8 +177,5 @@ mod tests {
         let svg = drawn(&[bar("1 Nov", 0, 0), bar("2 Nov", 0, 0)]);
         assert!(!svg.contains("class=\"peak\"") && !svg.contains(">¥1</text>") && svg.contains("height=\"0\""));
         assert_eq!(drawn(&[]), "");
-        assert_eq!(ceiling(0), 1);
-        assert_eq!((ceiling(1_001), ceiling(2_000), ceiling(2_001)), (2_000, 2_000, 5_000));
-        assert_eq!(ceiling(i64::MAX), i64::MAX);
     }
 }

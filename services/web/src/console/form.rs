@@ -1,7 +1,7 @@
 //! Fields of the consoles' forms, and what is said of a refusal.
 
 use http::StatusCode;
-use mallard_types::{Currency, Error, Kind, Money};
+use mallard_types::{Error, Kind};
 
 use crate::console::text::Words;
 use crate::text::Text;
@@ -155,56 +155,10 @@ pub fn say(c: &'static Words, error: &Error) -> &'static str {
     }
 }
 
-/// Reads an amount as people type it, e.g. `1,299.50`, in minor units; nothing for what is none.
-pub fn minor(text: &str, currency: Currency) -> Option<i64> {
-    let text = text.trim().replace(',', "");
-    let (whole, rest) = text.split_once('.').unwrap_or((&text, ""));
-    let places = currency.exponent() as usize;
-    let is_number = |part: &str| part.bytes().all(|byte| byte.is_ascii_digit());
-    if whole.is_empty() || !is_number(whole) || !is_number(rest) || rest.len() > places {
-        return None;
-    }
-    let whole: i64 = whole.parse().ok()?;
-    let rest: i64 = format!("{rest:0<places$}0").parse::<i64>().ok()? / 10;
-    whole.checked_mul(10i64.checked_pow(currency.exponent())?)?.checked_add(rest)
-}
-
-/// Writes an amount as it is typed: no sign, no groups.
-pub fn typed(money: Money) -> String {
-    let scale = 10u64.pow(money.currency.exponent());
-    let places = money.currency.exponent() as usize;
-    let (minus, all) = (if money.amount < 0 { "-" } else { "" }, money.amount.unsigned_abs());
-    match places {
-        0 => format!("{minus}{all}"),
-        _ => format!("{minus}{}.{:0places$}", all / scale, all % scale),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::domain::Lang;
-
-    #[test]
-    fn amounts_are_read_as_they_are_written() {
-        let kwd = Currency::parse("KWD").unwrap();
-        for (text, currency, amount) in [
-            ("12", Currency::CNY, Some(1_200)),
-            ("1,299.5", Currency::CNY, Some(129_950)),
-            ("0.05", Currency::CNY, Some(5)),
-            ("12.345", Currency::CNY, None),
-            ("-1", Currency::CNY, None),
-            ("", Currency::CNY, None),
-            ("1500", Currency::JPY, Some(1_500)),
-            ("1.5", Currency::JPY, None),
-            ("1.234", kwd, Some(1_234)),
-        ] {
-            assert_eq!(minor(text, currency), amount, "{text}");
-        }
-        for (amount, currency) in [(1_200, Currency::CNY), (5, Currency::CNY), (1_500, Currency::JPY), (1_234, kwd)] {
-            assert_eq!(minor(&typed(Money::new(amount, currency)), currency), Some(amount));
-        }
-    }
 
     #[test]
     fn a_refusal_stands_beside_its_field() {

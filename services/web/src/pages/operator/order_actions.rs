@@ -10,9 +10,10 @@ use mallard_types::{Currency, Error, Result};
 use super::order::{Refused, render};
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{minor, status};
+use crate::console::form::status;
 use crate::console::shipping::named;
 use crate::console::{permit, sent_key};
+use crate::domain::minor;
 
 /// Ships what is named of each line.
 ///

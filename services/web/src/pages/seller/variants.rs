@@ -8,9 +8,10 @@ use mallard_types::{Currency, Error, Money, Result};
 
 use super::text::Words;
 use crate::ask::Fields;
-use crate::console::form::{Input, minor, say, typed};
+use crate::console::form::{Input, say};
 use crate::console::text::Words as Common;
 use crate::console::view::{Group, Pick};
+use crate::domain::{minor, typed};
 use crate::text::fill;
 
 /// Rows a form begins with, and those that come with a click.
