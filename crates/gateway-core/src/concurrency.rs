@@ -166,9 +166,7 @@ impl Door {
     /// [`Shed`] when there is no place for it.
     pub async fn enter(self: &Arc<Self>, knock: &Knock<'_>) -> Result<Place, Shed> {
         let mut place = self.come_near(knock)?;
-        if !self.take(knock) {
-            self.wait(knock).await.map_err(|reason| self.shed(knock.rank, reason))?;
-        }
+        self.find_room(knock).await?;
         place.came_in();
         self.tiers[knock.rank].admitted.fetch_add(1, Ordering::Relaxed);
         Ok(place)
@@ -195,6 +193,14 @@ impl Door {
             return Err(self.shed(knock.rank, "requests_max"));
         }
         Ok(Place::outside(self, knock))
+    }
+
+    /// Takes a place, at once or after a short wait.
+    async fn find_room(&self, knock: &Knock<'_>) -> Result<(), Shed> {
+        if self.take(knock) {
+            return Ok(());
+        }
+        self.wait(knock).await.map_err(|reason| self.shed(knock.rank, reason))
     }
 
     /// Waits until there is a place.

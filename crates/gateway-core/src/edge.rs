@@ -10,7 +10,7 @@ use futures_util::FutureExt;
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, Request, Response, StatusCode};
 use mallard_proto::rest::RouteInfo;
-use mallard_rpc::{Call, Trace};
+use mallard_rpc::{Call, Surface, Trace};
 use mallard_types::{Error, Kind, Micros, Result};
 use tokio::time::{Instant, timeout_at};
 
@@ -134,6 +134,14 @@ impl Edge {
             in_flight: self.door.in_flight() as u64,
             limit: self.door.limit() as u64,
         }
+    }
+
+    /// Tells whether a client may come to a door, for paths beside the routes.
+    ///
+    /// # Errors
+    /// `address_denied`.
+    pub fn check_address(&self, parts: &Parts, surface: Surface) -> Result<()> {
+        self.config.addresses.check(surface, self.config.proxies.client(parts).address)
     }
 
     /// Answers a request.
@@ -265,9 +273,10 @@ impl Edge {
             let answer = self.copies.answer(route, params, parts, call, &enter).await;
             return answer.map_err(|error| if error.code == OVERLOADED { visit.turn_away(error) } else { error });
         };
-        let reply = self.carry_out(route, params, parts, body, call, place).await;
+        let reply = self.carry_out(route, params, parts, body, call, place, &knock).await;
         self.copies.written(route, params, &reply);
-        reply
+        // Its body came late, and the mall was full by then.
+        reply.map_err(|error| if error.code == OVERLOADED { visit.turn_away(error) } else { error })
     }
 
     /// Finds out who asks and whether the route lets them.

@@ -144,17 +144,17 @@ async fn a_service_that_hangs_leaves_room_for_the_others() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_slow_client_takes_nobodys_place() {
+async fn a_slow_client_takes_nobodys_place_and_needs_one_again() {
     let door = Door::new(limited_to(1), 1, 5);
     let mut slow = enter(&door, PAY, 0).await.unwrap();
     let body = tokio::spawn(async move {
-        slow.aside(sleep(Duration::from_secs(5))).await;
-        slow
+        let outcome = slow.aside(&knock(PAY, 0, &|| 5_000), sleep(Duration::from_secs(5))).await;
+        outcome.map(|()| slow)
     });
     sleep(Duration::from_secs(1)).await;
     let other = enter(&door, PAY, 0).await.unwrap();
     drop(other);
-    let slow = body.await.unwrap();
+    let slow = body.await.unwrap().unwrap();
     assert_eq!(door.in_flight(), 1);
     assert!(enter(&door, PAY, 0).await.is_err());
     drop(slow);
@@ -162,8 +162,27 @@ async fn a_slow_client_takes_nobodys_place() {
 
     // A body that is there is read without a step aside.
     let mut quick = enter(&door, PAY, 0).await.unwrap();
-    assert_eq!(quick.aside(async { 7 }).await, 7);
+    assert_eq!(quick.aside(&knock(PAY, 0, &|| 5_000), async { 7 }).await, Ok(7));
     assert_eq!(door.in_flight(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bodies_that_come_late_do_not_lead_past_the_limit() {
+    let door = Door::new(limited_to(8), 1, 5);
+    let slow = (0..200).map(|_| {
+        let door = Arc::clone(&door);
+        async move {
+            let mut place = enter(&door, PAY, 0).await.ok()?;
+            place.aside(&knock(PAY, 0, &|| 5_000), sleep(Duration::from_secs(1))).await.ok()?;
+            Some(place)
+        }
+    });
+    let served: Vec<Place> = join_all(slow).await.into_iter().flatten().collect();
+    assert_eq!(served.len(), 8);
+    assert_eq!(door.in_flight(), 8);
+    assert_eq!(door.protection()[PAY].shed, 192);
+    drop(served);
+    assert_eq!(door.in_flight(), 0);
 }
 
 #[tokio::test(start_paused = true)]
