@@ -50,8 +50,8 @@ impl Default for Settings {
             gradient: gradient::Settings::default(),
             shares_percent: [100, 95, 85, 70, 50],
             one_service_percent: 45,
-            waiting_max: 128,
-            wait_max: Duration::from_millis(50),
+            waiting_max: 32,
+            wait_max: Duration::from_millis(25),
             requests_max: 10_000,
         }
     }
