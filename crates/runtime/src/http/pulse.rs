@@ -215,6 +215,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_phase_has_its_own_limit() {
         let pulse = Arc::new(Pulse::new());
+        advance(Duration::from_secs(9)).await;
+        assert_eq!(pulse.check(&LIMITS), Ok(Instant::now() + Duration::from_secs(1)));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(pulse.check(&LIMITS), Err(Overdue::Idle), "it has said nothing yet");
+
+        drop(pulse.answering());
         advance(Duration::from_secs(74)).await;
         assert_eq!(pulse.check(&LIMITS), Ok(Instant::now() + Duration::from_secs(1)));
         advance(Duration::from_secs(1)).await;
