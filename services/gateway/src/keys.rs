@@ -55,7 +55,9 @@ impl Keys {
         if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
-        if let Some(look) = looked.filter(|look| look.at.elapsed() < LOOK_PAUSE) {
+        // Where nothing is known yet every token asks: this process has just started.
+        let knows = !self.known.read().is_empty();
+        if let Some(look) = looked.filter(|look| knows && look.at.elapsed() < LOOK_PAUSE) {
             // After a look that failed nobody knows whether the token is good.
             return if look.failed { Err(unknown()) } else { Ok(None) };
         }
@@ -64,6 +66,14 @@ impl Keys {
             Err(_) => return Err(unknown()),
         }
         Ok(self.known(kid))
+    }
+
+    /// Reads the keys unless some are known.
+    ///
+    /// # Errors
+    /// When identity cannot be asked.
+    pub async fn complete(&self) -> Result<()> {
+        if self.known.read().is_empty() { self.refresh().await } else { Ok(()) }
     }
 
     /// Reads the keys now: new ones come, and those that identity has dropped go.
