@@ -8,7 +8,7 @@ use mallard_types::{Error, Micros};
 /// Methods that buy.
 const BUYING: [&str; 2] = ["PlaceOrder", "PayOrder"];
 /// The one thing that every account may do: end its sessions.
-const LEAVING: &str = "Logout";
+pub const LEAVING: &str = "Logout";
 /// Begins the roles that stand for bans.
 pub const PREFIX: &str = "ban:";
 

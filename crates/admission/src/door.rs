@@ -10,7 +10,7 @@ use mallard_proto::rest::{Access, RouteInfo};
 use mallard_rpc::{Caller, CallerKind, Surface};
 use mallard_types::{Error, Micros, Result};
 
-use crate::bans::{Level, Verdict};
+use crate::bans::{self, Level, Verdict};
 use crate::cache::Now;
 use crate::policies::{self, Policies};
 use crate::standings::Standings;
@@ -27,6 +27,9 @@ const POLICY: [&str; 5] =
     ["AdminCreatePolicy", "AdminDeletePolicy", "AdminPutRole", "AdminDeleteRole", "AdminPutAllowList"];
 /// Method of identity after which there is another key.
 const KEYS: &str = "AdminRotateKeys";
+
+/// What every account may do, whatever its roles: end its sessions, and say that it is still itself.
+const OPEN_TO_ACCOUNTS: [&str; 2] = [bans::LEAVING, "Reauthenticate"];
 
 /// Decides who comes in. Everything it needs is in memory.
 pub struct Door {
@@ -164,8 +167,9 @@ impl Authenticate for Door {
             tracing::debug!(rule, user_id = caller.user_id, verb = info.verb, path, "the policy refused a request");
             Error::forbidden("forbidden", "your account may not do this")
         };
+        let leaving = signed_in && info.name == bans::LEAVING;
         // A rule that denies wins, also where everybody may look.
-        if !decision.allowed && decision.rule.is_some() {
+        if !decision.allowed && decision.rule.is_some() && !leaving {
             return Err(refused());
         }
         if public {
@@ -178,7 +182,7 @@ impl Authenticate for Door {
         if !signed_in {
             return auth::check(Access::User, &caller).map(|()| caller);
         }
-        if !decision.allowed {
+        if !decision.allowed && !OPEN_TO_ACCOUNTS.contains(&info.name) {
             return Err(refused());
         }
         if info.dangerous && !self.is_fresh(authenticated_at) {

@@ -10,7 +10,7 @@ use mallard_proto::identity::v1::GetKeysRequest;
 use mallard_types::{Error, Result};
 use parking_lot::RwLock;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use crate::issuer::Issuer;
 
@@ -18,12 +18,22 @@ use crate::issuer::Issuer;
 const LOOK_PAUSE: Duration = Duration::from_secs(1);
 /// Longest wait for the keys.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(5);
+/// The same for a token that names an unknown key: whoever makes up tokens must not have the mall wait for long.
+const LOOK_FOR_TOKEN_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// Knows the keys that tokens are signed with.
 pub struct Keys {
     identity: Issuer,
     known: RwLock<HashMap<String, Arc<DecodingKey>>>,
-    looked: Mutex<Option<Instant>>,
+    /// One look at a time.
+    looked: Mutex<Option<Look>>,
+}
+
+/// The last look for keys.
+#[derive(Clone, Copy)]
+struct Look {
+    at: Instant,
+    failed: bool,
 }
 
 impl Keys {
@@ -40,16 +50,30 @@ impl Keys {
         if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
-        // One at a time: those who wait here find what the first one has fetched.
-        let mut looked = self.looked.lock().await;
+        // One at a time: those who wait here find what the first one has fetched. While identity is slow nobody waits in line.
+        let Ok(mut looked) = timeout(LOOK_FOR_TOKEN_TIMEOUT, self.looked.lock()).await else { return Err(unknown()) };
         if let Some(key) = self.known(kid) {
             return Ok(Some(key));
         }
-        if looked.is_some_and(|at| at.elapsed() < LOOK_PAUSE) {
-            return Ok(None);
+        // Where nothing is known yet every token asks: this process has just started.
+        let knows = !self.known.read().is_empty();
+        if let Some(look) = looked.filter(|look| knows && look.at.elapsed() < LOOK_PAUSE) {
+            // After a look that failed nobody knows whether the token is good.
+            return if look.failed { Err(unknown()) } else { Ok(None) };
         }
-        self.look(&mut looked).await?;
+        match timeout(LOOK_FOR_TOKEN_TIMEOUT, self.look(&mut looked)).await {
+            Ok(done) => done?,
+            Err(_) => return Err(unknown()),
+        }
         Ok(self.known(kid))
+    }
+
+    /// Reads the keys unless some are known.
+    ///
+    /// # Errors
+    /// When identity cannot be asked.
+    pub async fn complete(&self) -> Result<()> {
+        if self.known.read().is_empty() { self.refresh().await } else { Ok(()) }
     }
 
     /// Reads the keys now: new ones come, and those that identity has dropped go.
@@ -61,9 +85,11 @@ impl Keys {
         self.look(&mut looked).await
     }
 
-    async fn look(&self, looked: &mut Option<Instant>) -> Result<()> {
+    async fn look(&self, looked: &mut Option<Look>) -> Result<()> {
+        // Failed until it has not: this may be given up half-way.
+        let look = looked.insert(Look { at: Instant::now(), failed: true });
         let fetched = self.fetch().await?;
-        *looked = Some(Instant::now());
+        look.failed = false;
         *self.known.write() = fetched;
         Ok(())
     }
@@ -83,6 +109,11 @@ impl Keys {
         }
         Ok(keys)
     }
+}
+
+fn unknown() -> Error {
+    Error::unavailable("keys_unavailable", "the keys of tokens cannot be read; try again in a moment")
+        .retry_after_ms(1_000)
 }
 
 /// Asks identity for its keys as a JWKS document.

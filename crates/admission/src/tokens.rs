@@ -88,11 +88,12 @@ impl Tokens {
         Ok(verified)
     }
 
-    /// Reads the list of revoked sessions unless it was read before.
+    /// Reads the keys and the list of revoked sessions unless they were read before.
     ///
     /// # Errors
     /// When identity cannot be asked.
     pub async fn complete(&self) -> Result<()> {
+        self.keys.complete().await?;
         self.revocations.complete().await
     }
 

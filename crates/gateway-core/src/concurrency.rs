@@ -36,10 +36,15 @@ pub struct Settings {
     pub shares_percent: [u8; TIERS.len()],
     /// Share of the limit that one service may take from the requests of others, in percent.
     pub one_service_percent: u8,
-    /// Requests that may wait for a place; only those of the first two tiers do.
+    /// Requests that may wait for a place while a queue stands; only those of the first two tiers do. With 0 nobody waits, nor
+    /// in a burst.
     pub waiting_max: usize,
-    /// Longest wait.
+    /// Longest such wait.
     pub wait_max: Duration,
+    /// Requests of all tiers but the last that may wait for a place in a burst.
+    pub burst_waiting_max: usize,
+    /// Longest wait of those that came in a burst.
+    pub burst_wait_max: Duration,
     /// Most requests of any kind, those whose bodies are still on their way included.
     pub requests_max: usize,
 }
@@ -50,17 +55,43 @@ impl Default for Settings {
             gradient: gradient::Settings::default(),
             shares_percent: [100, 95, 85, 70, 50],
             one_service_percent: 45,
-            waiting_max: 128,
-            wait_max: Duration::from_millis(50),
+            waiting_max: 32,
+            wait_max: Duration::from_millis(25),
+            burst_waiting_max: 512,
+            burst_wait_max: Duration::from_secs(1),
             requests_max: 10_000,
         }
     }
+}
+
+impl Settings {
+    /// Returns how many may wait, and for how long.
+    fn patience(&self, rank: usize, burst: bool) -> (usize, Duration) {
+        if self.waiting_max > 0 && burst && rank <= BURST_RANK_MAX && self.burst_waiting_max > 0 {
+            (self.burst_waiting_max, self.burst_wait_max)
+        } else if rank <= WAITING_RANK_MAX {
+            (self.waiting_max, self.wait_max)
+        } else {
+            (0, Duration::ZERO)
+        }
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// Code of the refusal of a request there is no place for.
 pub const OVERLOADED: &str = "overloaded";
 /// Tiers up to this rank may wait for a place.
 const WAITING_RANK_MAX: usize = 1;
+/// Tiers up to this rank may wait in a burst.
+const BURST_RANK_MAX: usize = 3;
+/// A queue that has been there for less is a burst; one that stands longer means that more comes than can be done, and waiting
+/// helps nobody then (the controlled delay of "Fail at Scale", ACM Queue 13.8, 2015).
+const BURST: Duration = Duration::from_millis(100);
+/// After a refusal it takes so long until a burst may wait again.
+const CALM: Duration = Duration::from_secs(5);
 /// Longest time after which a client that was shed is asked to come back, in seconds.
 const RETRY_AFTER_S_MAX: u64 = 3;
 
@@ -123,8 +154,12 @@ pub struct Door {
     under_way: Box<[AtomicUsize]>,
     /// All requests inside, those that do not count included.
     inside: AtomicUsize,
-    waiting: AtomicUsize,
-    freed: Notify,
+    /// For each service one for the tiers that wait at all times, and one for those that wait in a burst only; the first goes
+    /// first.
+    queues: Box<[[Queue; 2]]>,
+    began: Instant,
+    /// When somebody was last refused, in microseconds since the door was made; 0 is never.
+    refused_at: AtomicU64,
     tiers: [Counts; TIERS.len()],
     lanes: Box<[Lane]>,
     window_answers: AtomicU64,
@@ -132,8 +167,17 @@ pub struct Door {
     core: Mutex<Core>,
 }
 
-/// Leaves the queue, however the wait ends.
-struct Waiting<'a>(&'a Door);
+/// Those who wait for a place.
+#[derive(Default)]
+struct Queue {
+    waiting: AtomicUsize,
+    freed: Notify,
+    /// Since when somebody waits, in microseconds since the door was made.
+    standing_since: AtomicU64,
+}
+
+/// One in a queue, until it is dropped.
+struct Waiting<'a>(&'a Queue);
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
@@ -149,8 +193,9 @@ impl Door {
             limit: AtomicUsize::new(gradient.limit()),
             under_way: (0..services).map(|_| AtomicUsize::new(0)).collect(),
             inside: AtomicUsize::new(0),
-            waiting: AtomicUsize::new(0),
-            freed: Notify::new(),
+            queues: (0..services).map(|_| Default::default()).collect(),
+            began: Instant::now(),
+            refused_at: AtomicU64::new(0),
             tiers: Default::default(),
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
             window_answers: AtomicU64::new(0),
@@ -166,9 +211,7 @@ impl Door {
     /// [`Shed`] when there is no place for it.
     pub async fn enter(self: &Arc<Self>, knock: &Knock<'_>) -> Result<Place, Shed> {
         let mut place = self.come_near(knock)?;
-        if !self.take(knock) {
-            self.wait(knock).await.map_err(|reason| self.shed(knock.rank, reason))?;
-        }
+        self.find_room(knock).await?;
         place.came_in();
         self.tiers[knock.rank].admitted.fetch_add(1, Ordering::Relaxed);
         Ok(place)
@@ -197,27 +240,72 @@ impl Door {
         Ok(Place::outside(self, knock))
     }
 
-    /// Waits until there is a place.
+    /// Takes a place, at once or after a short wait.
+    async fn find_room(&self, knock: &Knock<'_>) -> Result<(), Shed> {
+        // Nobody goes past those who wait.
+        if !self.is_waited_for(knock) && self.take(knock) {
+            return Ok(());
+        }
+        self.wait(knock).await.map_err(|reason| self.shed(knock.rank, reason))?;
+        // The limit may have grown, which is announced to nobody.
+        if self.in_flight() < self.limit() {
+            self.announce();
+        }
+        Ok(())
+    }
+
+    /// Tells whether others wait for what the request waits for. One service's queue is nothing to the requests of others.
+    fn is_waited_for(&self, knock: &Knock<'_>) -> bool {
+        let queues = self.queues.get(knock.service);
+        let ahead = queues.map(|queues| &queues[..=usize::from(knock.rank > WAITING_RANK_MAX)]).unwrap_or_default();
+        ahead.iter().any(|queue| queue.waiting.load(Ordering::Relaxed) > 0)
+    }
+
+    /// Waits until there is a place, as long as it makes sense.
     async fn wait(&self, knock: &Knock<'_>) -> Result<(), &'static str> {
-        if knock.rank > WAITING_RANK_MAX || self.settings.waiting_max == 0 {
-            return Err("concurrency");
+        let now = self.micros();
+        let outcome = self.queue_up(knock, now).await;
+        if outcome.is_err() {
+            self.refused_at.store(self.micros().max(1), Ordering::Relaxed);
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= self.settings.waiting_max {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
-            return Err("queue_full");
+        outcome
+    }
+
+    async fn queue_up(&self, knock: &Knock<'_>, now: u64) -> Result<(), &'static str> {
+        let Some(queues) = self.queues.get(knock.service) else { return Err("concurrency") };
+        let queue = &queues[usize::from(knock.rank > WAITING_RANK_MAX)];
+        let before = queue.waiting.fetch_add(1, Ordering::Relaxed);
+        // Leaves the queue, however this ends.
+        let _waiting = Waiting(queue);
+        if before == 0 {
+            queue.standing_since.store(now, Ordering::Relaxed);
         }
-        let _waiting = Waiting(self);
-        let until = Instant::now() + self.settings.wait_max;
+        let standing = now.saturating_sub(queue.standing_since.load(Ordering::Relaxed));
+        let refused_at = self.refused_at.load(Ordering::Relaxed);
+        let calm = refused_at == 0 || now.saturating_sub(refused_at) > micros(CALM);
+        let (waiting_max, wait_max) = self.settings.patience(knock.rank, calm && standing < micros(BURST));
+        if before >= waiting_max {
+            return Err(if waiting_max == 0 { "concurrency" } else { "queue_full" });
+        }
+        let until = Instant::now() + wait_max;
         loop {
-            let freed = self.freed.notified();
-            // A place that came free between the last look and the wait was not announced to this one.
-            if self.take(knock) {
+            let freed = queue.freed.notified();
+            // A place that came free before this one waited was not announced to it.
+            if before == 0 && self.take(knock) {
                 return Ok(());
             }
             if timeout_at(until, freed).await.is_err() {
                 return Err("queue_age");
             }
+            if self.take(knock) {
+                return Ok(());
+            }
         }
+    }
+
+    /// Returns the time since the door was made, in microseconds.
+    fn micros(&self) -> u64 {
+        micros(self.began.elapsed())
     }
 
     /// Takes a place, where there is one for this request.
@@ -248,8 +336,15 @@ impl Door {
         if let Some(count) = self.under_way.get(service) {
             count.fetch_sub(1, Ordering::Relaxed);
         }
-        if self.waiting.load(Ordering::Relaxed) > 0 {
-            self.freed.notify_one();
+        self.announce();
+    }
+
+    /// Tells the first of those who wait for each service that there may be a place.
+    fn announce(&self) {
+        for queues in &self.queues {
+            if let Some(queue) = queues.iter().find(|queue| queue.waiting.load(Ordering::Relaxed) > 0) {
+                queue.freed.notify_one();
+            }
         }
     }
 

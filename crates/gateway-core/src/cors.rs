@@ -26,8 +26,8 @@ const ALLOWED: HeaderValue = HeaderValue::from_static(
 );
 /// Answer headers that a page may read.
 const EXPOSED: HeaderValue = HeaderValue::from_static(
-    "ETag, Idempotent-Replayed, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, \
-     X-Cart-Token, X-Mallard-Canary, X-Mallard-Shed, X-Request-Id",
+    "Age, ETag, Idempotent-Replayed, RateLimit-Limit, RateLimit-Policy, RateLimit-Remaining, RateLimit-Reset, Retry-After, \
+     Warning, X-Cart-Token, X-Mallard-Cache, X-Mallard-Canary, X-Mallard-Shed, X-Mallard-Stale, X-Request-Id",
 );
 const RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
 

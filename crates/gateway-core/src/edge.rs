@@ -142,6 +142,14 @@ impl Edge {
         }
     }
 
+    /// Tells whether a client may come to a door, for paths beside the routes.
+    ///
+    /// # Errors
+    /// `address_denied`.
+    pub fn check_address(&self, parts: &Parts, surface: Surface) -> Result<()> {
+        self.config.addresses.check(surface, self.config.proxies.client(parts).address)
+    }
+
     /// Answers a request.
     pub async fn handle(self: Arc<Self>, request: Request<Body>) -> Response<Body> {
         let (parts, body) = request.into_parts();
@@ -277,9 +285,10 @@ impl Edge {
             let answer = self.copies.answer(route, params, parts, call, &enter).await;
             return answer.map_err(|error| if error.code == OVERLOADED { visit.turn_away(error) } else { error });
         };
-        let reply = self.carry_out(route, params, parts, body, call, place).await;
+        let reply = self.carry_out(route, params, parts, body, call, place, &knock).await;
         self.copies.written(route, params, &reply);
-        reply
+        // Its body came late, and the mall was full by then.
+        reply.map_err(|error| if error.code == OVERLOADED { visit.turn_away(error) } else { error })
     }
 
     /// Finds out who asks and whether the route lets them.

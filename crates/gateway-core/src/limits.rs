@@ -323,7 +323,7 @@ impl Limits {
     fn key(&self, by: By, asking: Asking<'_>) -> Option<u64> {
         let text = |text: Option<&str>| text.filter(|text| !text.is_empty()).map(|text| self.hash.hash_one(text));
         match by {
-            By::Address => asking.address.map(|address| self.hash.hash_one(address)),
+            By::Address => asking.address.map(|address| self.hash.hash_one(host(address))),
             By::AddressPrefix => asking.address.map(|address| self.hash.hash_one(network(address))),
             By::User => text(asking.caller.map(|caller| caller.user_id.as_str())),
             By::Session => text(asking.caller.map(|caller| caller.session_id.as_str())),
@@ -394,6 +394,14 @@ impl Working {
 }
 
 /// Returns the network that one subscriber usually has.
+/// Returns what one client has: an IPv4 address, or the /64 within which an IPv6 host names itself as it likes (RFC 8981).
+fn host(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(_) => address,
+        IpAddr::V6(whole) => IpAddr::V6((u128::from(whole) >> 64 << 64).into()),
+    }
+}
+
 fn network(address: IpAddr) -> IpNet {
     let bits = if address.is_ipv4() { 24 } else { 56 };
     // Both are within the length of their kind of address.

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use mallard_proto::rest::Tier;
+use mallard_proto::rest::{Idempotency, Tier};
 use mallard_rpc::Surface;
 
 use crate::edge::EdgeConfig;
 use crate::limits::{Limits, RouteRules, is_meant};
+use crate::once::CLAIM_AGE_MAX;
 use crate::table::Route;
 use crate::tiers;
 
@@ -40,6 +41,18 @@ pub struct Policy {
     pub friction: bool,
 }
 
+/// Tells whether somebody had better wait than not know how it ended: where orders and money are moved, and where operators
+/// and sellers change something. Everything else has an answer soon, though it be that there is none.
+fn may_take_long(route: &Route) -> bool {
+    let moves = matches!(tiers::of(route), Tier::Pay | Tier::Order);
+    !route.info.safe
+        && match route.surface {
+            Surface::Store => moves,
+            Surface::Auth => false,
+            _ => true,
+        }
+}
+
 /// Finds the policy of every route; returns how many services and measured routes there are.
 ///
 /// # Errors
@@ -67,8 +80,14 @@ pub fn find(routes: &mut [Route], config: &EdgeConfig, limits: &Limits) -> Resul
         let measured = timeout.is_none() && tier != Tier::Assistant;
         let lane = measured.then_some(lanes);
         lanes += usize::from(measured);
-        let is_shopper_read = route.surface == Surface::Store && route.info.safe;
-        let usual = if is_shopper_read { config.read_timeout.min(config.timeout) } else { config.timeout };
+        let usual = if may_take_long(route) { config.timeout } else { config.read_timeout.min(config.timeout) };
+        if timeout.is_some_and(|timeout| timeout >= CLAIM_AGE_MAX) && info.idempotency != Idempotency::None {
+            let seconds = CLAIM_AGE_MAX.as_secs();
+            return Err(format!(
+                "routes: {} takes an Idempotency-Key, so it must end in less than {seconds} s",
+                info.path
+            ));
+        }
         route.policy = Policy {
             rank: tiers::rank(tier),
             service,

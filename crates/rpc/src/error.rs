@@ -12,6 +12,9 @@ use crate::rpc_status::{self, Any, Duration, ERROR_INFO_URL, ErrorInfo, RETRY_IN
 /// What the outside reads instead of an internal error's message.
 pub(crate) const INTERNAL_TEXT: &str = "something went wrong on our side";
 
+/// Code of the refusal of a process that does not know the mall's secret.
+pub(crate) const PEER_NOT_TRUSTED: &str = "peer_not_trusted";
+
 const DOMAIN: &str = "mallard";
 /// Largest details on the wire, in bytes of JSON: headers carry them.
 const DETAILS_BYTES_MAX: usize = 32 * 1024;
@@ -35,7 +38,18 @@ pub fn status(e: Error) -> Status {
 
 /// Turns a gRPC status back into the error it was made of. A status made by somebody else gets the kind of its code.
 pub fn error(s: Status) -> Error {
-    parse_details(&s).unwrap_or_else(|| foreign(&s))
+    let error = parse_details(&s).unwrap_or_else(|| foreign(&s));
+    match error.code.as_ref() {
+        PEER_NOT_TRUSTED => misconfigured(error),
+        _ => error,
+    }
+}
+
+/// Makes the error of a mall whose processes do not know one another: nobody who asks can do anything about it.
+fn misconfigured(error: Error) -> Error {
+    tracing::error!(message = %error.message, "another process of the mall does not trust this one");
+    Error::unavailable(PEER_NOT_TRUSTED, "a service of the mall does not trust the process that asked it")
+        .retry_after_ms(5_000)
 }
 
 /// Tells whether a handler of ours made this status, as opposed to the transport or the framework.

@@ -27,7 +27,7 @@ use tower::Service;
 use crate::chance::Chance;
 use crate::channel::not_running;
 use crate::config::HEADER_LIST_BYTES_MAX;
-use crate::error::status;
+use crate::error::{PEER_NOT_TRUSTED, status};
 use crate::health::{self, Health, package_service};
 use crate::metadata::{CLUSTER, SERVICE, text};
 use crate::served::Served;
@@ -185,7 +185,7 @@ impl Shared {
             false => "the caller's process does not know the cluster secret of this one",
         };
         let message = format!("{why}: start both with the same --cluster-secret (MALLARD_CLUSTER_SECRET)");
-        Error::unauthenticated("peer_not_trusted", message)
+        Error::unauthenticated(PEER_NOT_TRUSTED, message)
     }
 
     /// Tells whether the peer may say who the caller is.

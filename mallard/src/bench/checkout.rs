@@ -45,6 +45,7 @@ pub async fn buyers(shop: &BenchShop, count: usize, options: &Options) -> anyhow
             next: i * 7_919,
             lines: options.lines.max(1),
             tag: mallard_runtime::Chance::system().number(),
+            in_cart: 0,
             orders: 0,
             paid: paid.clone(),
         });
@@ -61,13 +62,16 @@ pub struct Buyer {
     next: usize,
     lines: usize,
     tag: u64,
+    /// Lines in the cart.
+    in_cart: usize,
     orders: u64,
     paid: Arc<AtomicU64>,
 }
 
 impl Buyer {
     async fn buy(&mut self) -> anyhow::Result<Outcome> {
-        for _ in 0..self.lines {
+        // What was told to come back with a full cart comes back with that cart.
+        while self.in_cart < self.lines {
             let sku = &self.skus[self.next % self.skus.len()];
             self.next += 1;
             let body = format!(r#"{{"sku_id":"{sku}","quantity":1}}"#);
@@ -75,6 +79,7 @@ impl Buyer {
             if status != 200 {
                 return Ok(failed(status, &bytes));
             }
+            self.in_cart += 1;
         }
         self.orders += 1;
         let key = format!("bench-{:016x}-{}", self.tag, self.orders);
@@ -86,6 +91,7 @@ impl Buyer {
         if status != 201 {
             return Ok(failed(status, &bytes));
         }
+        self.in_cart = 0;
         let paid = bytes.windows(15).any(|window| window == br#""status":"paid""#);
         if paid {
             self.paid.fetch_add(1, Ordering::Relaxed);

@@ -1,6 +1,8 @@
 //! Puts load on a mall and keeps the books of it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use hdrhistogram::Histogram;
@@ -109,38 +111,37 @@ pub trait Work: Send + 'static {
     fn once(&mut self) -> impl Future<Output = Outcome> + Send;
 }
 
-/// Runs all clients for the warm-up and the measured time. With a rate, arrivals are spread evenly and latency counts from
-/// the moment a piece was due, so that a slow mall cannot slow the load down unseen.
+/// Runs all clients for the warm-up and the measured time. With a rate, arrivals are spread evenly, each is taken by the first
+/// client that is free, and latency counts from the moment it was due, so that a slow mall cannot slow the load down unseen.
 pub async fn run<W: Work>(
     clients: Vec<W>,
     warm_up: Duration,
     duration: Duration,
     rate: Option<f64>,
 ) -> anyhow::Result<Report> {
-    let count = clients.len().max(1);
     let begin = Instant::now();
     let measured = begin + warm_up;
     let end = measured + duration;
-    let gap = rate.map(|rate| Duration::from_secs_f64(count as f64 / rate.max(0.001)));
+    let gap = rate.map(|rate| 1.0 / rate.max(0.001));
+    let arrivals = Arc::new(AtomicU64::new(0));
     let mut tasks = tokio::task::JoinSet::new();
-    for (i, mut client) in clients.into_iter().enumerate() {
+    for mut client in clients {
+        let arrivals = Arc::clone(&arrivals);
         tasks.spawn(async move {
             let mut report = Report::new()?;
-            let mut due = begin + gap.map_or(Duration::ZERO, |gap| gap.mul_f64(i as f64 / count as f64));
             loop {
-                if gap.is_some() {
-                    tokio::time::sleep_until(due).await;
-                } else {
-                    due = Instant::now();
-                }
+                let due = match gap {
+                    Some(gap) => begin + Duration::from_secs_f64(arrivals.fetch_add(1, Ordering::Relaxed) as f64 * gap),
+                    None => Instant::now(),
+                };
                 if due >= end {
                     break;
                 }
+                tokio::time::sleep_until(due).await;
                 let outcome = client.once().await;
                 if due >= measured {
                     report.note(outcome, due.elapsed());
                 }
-                due += gap.unwrap_or_default();
             }
             report.elapsed = measured.elapsed();
             Ok::<_, anyhow::Error>(report)

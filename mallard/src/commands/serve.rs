@@ -60,6 +60,15 @@ pub async fn run(args: ServeArgs, config: Config) -> anyhow::Result<ExitCode> {
     if settings.listen.is_none() && settings.rpc_listen.is_none() {
         bail!("nothing to answer on; give --listen HOST:PORT or --rpc-listen HOST:PORT");
     }
+    if let Some(address) = settings.rpc_listen
+        && !address.ip().to_canonical().is_loopback()
+        && settings.cluster_secret.is_empty()
+    {
+        bail!(
+            "--rpc-listen {address} can be reached from other machines; give the processes of the mall a secret of their own: \
+             --cluster-secret (MALLARD_CLUSTER_SECRET), or listen on 127.0.0.1"
+        );
+    }
     let mall = Mall::start(settings).await?;
     if let Some(address) = mall.http_addr() {
         println!("http listening on {address}");

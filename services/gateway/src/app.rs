@@ -24,7 +24,7 @@ use mallard_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use mallard_proto::{ANSWER_BYTES_MAX, Timestamp};
 use mallard_rpc::{Call, Caller, Client, ServiceChannel, current};
 use mallard_runtime::Context;
-use mallard_types::{Error, Kind, Result};
+use mallard_types::{Error, Result};
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -91,8 +91,8 @@ impl App {
         let call = Call { caller: Caller::system("gateway"), deadline, ..current() };
         let answer = mallard_rpc::scope(call, intake.deliver(request)).await;
         let detail = match answer.map_err(mallard_rpc::error) {
-            Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Deadline) => error.to_string(),
-            _ => String::new(),
+            Err(error) => error.to_string(),
+            Ok(_) => String::new(),
         };
         ServiceState { name: name.to_owned(), ok: detail.is_empty(), detail }
     }

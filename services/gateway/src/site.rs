@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -12,11 +13,15 @@ use bytes::Bytes;
 use http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use http::{HeaderMap, HeaderValue, StatusCode};
 use mallard_admission::{Door, Issuer};
+use mallard_cache::{Cache, Options};
 use mallard_gateway_core::edge::{REQUEST_ID, harden, request_id};
 use mallard_gateway_core::{Edge, docs, openapi, problem};
+use mallard_rpc::Surface;
 use mallard_runtime::Context;
 use mallard_types::Error;
 
+/// How long the document of the keys is used.
+const KEYS_FRESH: Duration = Duration::from_secs(1);
 const TEXT: &str = "text/plain; charset=utf-8";
 const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
@@ -28,11 +33,14 @@ struct Site {
     door: Arc<Door>,
     /// Made when it is asked for the first time.
     description: OnceLock<Bytes>,
+    /// The document of the keys, so that nobody can keep identity busy with it.
+    keys: Cache<(), String>,
 }
 
 /// Makes the application.
 pub fn router(ctx: Context, edge: Arc<Edge>, door: Arc<Door>) -> Router {
-    let site = Arc::new(Site { ctx, edge: Arc::clone(&edge), door, description: OnceLock::new() });
+    let keys = Cache::new("jwks", Options::new(1, KEYS_FRESH));
+    let site = Arc::new(Site { ctx, edge: Arc::clone(&edge), door, description: OnceLock::new(), keys });
     let mut router = Router::new()
         .route("/healthz", get(|| async { page(StatusCode::OK, TEXT, "ok\n") }))
         .route("/readyz", get(ready))
@@ -44,7 +52,7 @@ pub fn router(ctx: Context, edge: Arc<Edge>, door: Arc<Door>) -> Router {
     }
     router
         .method_not_allowed_fallback(|request: Request| async move { refuse_verb(&request) })
-        .layer(axum::middleware::from_fn(name_request))
+        .layer(axum::middleware::from_fn_with_state(Arc::clone(&site), name_request))
         .with_state(site)
         .fallback(move |request: Request| Arc::clone(&edge).handle(request))
 }
@@ -54,14 +62,30 @@ fn refuse_verb(request: &Request) -> Response {
     let error = Error::invalid("method_not_allowed", format!("{} is not possible here, only GET", request.method()))
         .details(serde_json::json!({ "allow": "GET,HEAD" }));
     let id = request_id(request.headers()).unwrap_or_default();
-    let reply = problem::reply(&error, &id);
+    refusal(&error, &id)
+}
+
+fn refusal(error: &Error, request_id: &str) -> Response {
+    let reply = problem::reply(error, request_id);
     let mut response = page(reply.status, JSON, reply.body);
     response.headers_mut().extend(reply.headers);
     response
 }
 
+impl Site {
+    /// Holds the address lists against the paths beside the routes: what the mall measures is for its operators. Whether it is
+    /// alive anybody may ask, or a balancer outside the lists would take it for dead.
+    fn check_address(&self, parts: &http::request::Parts) -> Result<(), Error> {
+        match parts.uri.path() {
+            "/healthz" | "/readyz" => Ok(()),
+            "/metrics" => self.edge.check_address(parts, Surface::Admin),
+            _ => self.edge.check_address(parts, Surface::Store),
+        }
+    }
+}
+
 /// Gives the answers beside REST the id of their request, too.
-async fn name_request(mut request: Request, next: axum::middleware::Next) -> Response {
+async fn name_request(State(site): State<Arc<Site>>, mut request: Request, next: axum::middleware::Next) -> Response {
     static NEXT: AtomicU64 = AtomicU64::new(1);
     let id =
         request_id(request.headers()).unwrap_or_else(|| format!("req_ops_{}", NEXT.fetch_add(1, Ordering::Relaxed)));
@@ -69,7 +93,11 @@ async fn name_request(mut request: Request, next: axum::middleware::Next) -> Res
     if let Some(value) = &value {
         request.headers_mut().insert(REQUEST_ID, value.clone());
     }
-    let mut response = next.run(request).await;
+    let (parts, body) = request.into_parts();
+    let mut response = match site.check_address(&parts) {
+        Ok(()) => next.run(Request::from_parts(parts, body)).await,
+        Err(error) => refusal(&error, &id),
+    };
     if let Some(value) = value {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -114,14 +142,13 @@ async fn description(State(site): State<Arc<Site>>) -> Response {
 }
 
 async fn jwks(State(site): State<Arc<Site>>, headers: HeaderMap) -> Response {
-    match mallard_admission::jwks(&Issuer::new(&site.ctx)).await {
+    let issuer = Issuer::new(&site.ctx);
+    match site.keys.get_or_load((), || mallard_admission::jwks(&issuer)).await {
         Ok(text) => page(StatusCode::OK, JSON, text),
         Err(error) => {
             let request_id = request_id(&headers).unwrap_or_else(|| site.ctx.id("req"));
             tracing::warn!(%error, request_id, "the keys could not be read");
-            let reply = problem::reply(&error, &request_id);
-            let mut response = page(reply.status, JSON, reply.body);
-            response.headers_mut().extend(reply.headers);
+            let mut response = refusal(&error, &request_id);
             if let Ok(value) = HeaderValue::from_str(&request_id) {
                 response.headers_mut().insert(REQUEST_ID, value);
             }

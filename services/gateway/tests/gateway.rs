@@ -2,7 +2,10 @@
 
 mod common;
 
-use common::{MERGED, admin, mall, mall_with, token, token_with, world};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use common::{MERGED, admin, mall, mall_of, mall_with, token, token_by, token_with, world};
 use mallard_proto::bus::v1::event_intake_client::EventIntakeClient;
 use mallard_proto::bus::v1::{DeliverRequest, Event};
 use mallard_proto::identity::v1::SessionRevoked;
@@ -45,6 +48,26 @@ async fn what_is_no_good_token_is_refused() {
     assert_eq!(code(&token_with("usr_1", "sess_1", json!({"exp": 1_700_000_000}))).await, "token_expired");
     assert_eq!(http.get(ME).await.expect(401).code(), "unauthenticated");
     assert_eq!(http.with("authorization", "Basic x").get(ME).await.expect(401).code(), "invalid_token");
+}
+
+#[tokio::test]
+async fn made_up_tokens_do_not_make_honest_clients_wait_while_identity_hangs() {
+    let (identity, _mall, http) = mall_of("keys_hang", |config| config).await;
+    let honest = http.token(&token("usr_1", "sess_1"));
+    honest.get(ME).await.expect(200);
+    identity.keys_hang.store(true, Ordering::SeqCst);
+    let made_up = token_by(9, "usr_1", "sess_1", json!({}));
+    let flood = futures_util::future::join_all((0..50).map(|_| {
+        let http = http.token(&made_up);
+        async move { http.get(ME).await }
+    }));
+    let begun = std::time::Instant::now();
+    for answer in flood.await {
+        assert!(matches!(answer.code(), "keys_unavailable" | "invalid_token"), "{} {}", answer.status, answer.code());
+    }
+    // Not one after the other.
+    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    honest.get(ME).await.expect(200);
 }
 
 #[tokio::test]

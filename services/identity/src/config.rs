@@ -34,11 +34,12 @@ pub struct Config {
     pub session_idle_s: u32,
     /// How long after the password was given dangerous actions are allowed, in seconds.
     pub trust_s: u32,
-    /// Wrong passwords for one account from one address within a window; 0 is no limit.
+    /// Wrong passwords for one account from one network, and in one session, within a window; 0 is no limit.
     pub login_failures_max: u32,
-    /// Wrong passwords for one account from anywhere within a window; 0 is no limit.
+    /// Wrong passwords for one account from anywhere within a window, but for the networks it has signed in from lately; 0
+    /// is no limit.
     pub login_account_failures_max: u32,
-    /// Wrong passwords from one address within a window, generous because offices share one; 0 is no limit.
+    /// Wrong passwords from one network within a window, generous because offices share one; 0 is no limit.
     pub login_address_failures_max: u32,
     /// Window in which wrong passwords are counted, in seconds.
     pub login_window_s: u32,

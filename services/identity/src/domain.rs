@@ -15,7 +15,7 @@ mod user;
 
 pub use access::{ALLOW_LIST_MAX, Edit, POLICIES_MAX, Policy, ROLES_MAX, RoleDef, Ruleset, effect_name, parse_effect};
 pub use address::{ADDRESSES_MAX, Address, Place, PlaceChange, admit_address};
-pub use attempts::{Attempt, AttemptKey, AttemptLimits};
+pub use attempts::{Attempt, AttemptKey, AttemptLimits, Verdict, network};
 pub use audit::{Entry, EntryHash, GENESIS};
 pub use ban::{Ban, BanLevel};
 pub use credentials::{Email, PASSWORD_CHARS_MAX, PASSWORD_CHARS_MIN, Password, PasswordHash};

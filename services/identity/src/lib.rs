@@ -3,6 +3,7 @@
 mod app;
 mod checks;
 mod config;
+mod contract;
 mod domain;
 mod error;
 mod events;

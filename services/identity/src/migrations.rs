@@ -6,6 +6,7 @@ use mallard_db::Migration;
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 100, name: "accounts", sql: ACCOUNTS },
     Migration { version: 101, name: "access_control", sql: ACCESS_CONTROL },
+    Migration { version: 102, name: "session_networks", sql: SESSION_NETWORKS },
 ];
 
 const ACCOUNTS: &str = "
@@ -178,6 +179,12 @@ CREATE INDEX audit_service ON audit (service, seq);
 INSERT INTO counters (name, value) VALUES ('standings', 0), ('access', 0), ('keys', 0), ('audit', 0);
 ";
 
+const SESSION_NETWORKS: &str = "
+ALTER TABLE sessions ADD COLUMN network TEXT NOT NULL DEFAULT '';      -- of the address, of IPv6 the first 64 bits
+UPDATE sessions SET network = address WHERE address NOT LIKE '%:%';    -- the others count from their next login
+CREATE INDEX sessions_network ON sessions (user_id, network);
+";
+
 #[cfg(test)]
 mod tests {
     use mallard_db::{Db, DbConfig, Error, MemoryDisk, params};
@@ -202,6 +209,14 @@ mod tests {
         });
         filled.await.map_err(|error: Error| error).unwrap();
         old.close().await;
+        let old = Db::open(&config, "identity", &MIGRATIONS[..2]).await.unwrap();
+        let filled = old.tx("test.fill", |tx| async move {
+            let sql = "INSERT INTO sessions (id, user_id, user_agent, address, created_at, last_used_at, expires_at) \
+                       VALUES ('sess_2', 'usr_2', '', '10.0.0.1', 5, 6, 1000), ('sess_3', 'usr_2', '', '2001:db8::1', 5, 6, 1000)";
+            tx.execute(sql, params![]).await
+        });
+        filled.await.map_err(|error: Error| error).unwrap();
+        old.close().await;
 
         let db = Db::open(&config, "identity", MIGRATIONS).await.unwrap();
         let user = store::user(&db, "usr_1").await.unwrap();
@@ -209,6 +224,9 @@ mod tests {
         assert_eq!((ban.reason.as_str(), ban.at, ban.by.as_str()), ("spam", 7, ""));
         assert_eq!((user.roles.names(), user.seller_id.as_str()), (vec!["seller".to_owned(), "user".into()], "sel_1"));
         assert_eq!(store::banned_page(&db, 10, (i64::MAX, ""), 10).await.unwrap().len(), 1);
+        for (network, known) in [("10.0.0.1", true), ("10.0.0.2", false), ("2001:db8::1", false), ("", false)] {
+            assert_eq!(store::has_signed_in_from(&db, "usr_2", network, 10).await.unwrap(), known, "{network}");
+        }
         let sessions = store::live_sessions(&db, "usr_1", Moment::new(10, None), 10).await.unwrap();
         assert_eq!(sessions[0].authenticated_at, 5);
         assert_eq!(sessions[0].client, Client { user_agent: "curl".into(), ..Client::default() });

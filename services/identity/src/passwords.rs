@@ -7,7 +7,7 @@ use anyhow::{Context as _, anyhow};
 use argon2::password_hash::PasswordHasher as _;
 use argon2::{Algorithm, Argon2, Params, PasswordHash as PhcHash, PasswordVerifier as _, Version};
 use mallard_types::{Error, Result};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::config::Config;
 use crate::domain::{Password, PasswordHash};
@@ -25,6 +25,9 @@ pub struct Passwords {
     /// None: hash on the calling task.
     gate: Option<Gate>,
 }
+
+/// A place among the hashes that run or wait, and the way to a core.
+pub struct Place(Option<(OwnedSemaphorePermit, Arc<Semaphore>)>);
 
 #[derive(Clone)]
 struct Gate {
@@ -59,38 +62,54 @@ impl Passwords {
         Ok(Passwords { argon2, decoy, gate })
     }
 
+    /// Takes a place for one hash; it is free again when that hash is done.
+    ///
+    /// # Errors
+    /// `busy` when as many run and wait as may.
+    pub fn place(&self) -> Result<Place> {
+        let Some(gate) = &self.gate else { return Ok(Place(None)) };
+        let place = gate.places.clone().try_acquire_owned().map_err(|_| Refusal::Busy)?;
+        Ok(Place(Some((place, gate.cores.clone()))))
+    }
+
+    /// Returns the places that are free, and the semaphore of the cores.
+    #[cfg(test)]
+    pub fn room(&self) -> (usize, Arc<Semaphore>) {
+        let gate = self.gate.as_ref().unwrap();
+        (gate.places.available_permits(), gate.cores.clone())
+    }
+
     /// Hashes a new password.
     ///
     /// # Errors
     /// `busy`.
     pub async fn hash(&self, password: Password, salt: [u8; SALT_BYTES]) -> Result<PasswordHash> {
         let argon2 = self.argon2.clone();
-        self.run(move || hash(&argon2, &password.into_text(), &salt)).await?
+        run(self.place()?, move || hash(&argon2, &password.into_text(), &salt)).await?
     }
 
     /// Tells whether a password belongs to a hash. Without a hash the answer is no, after the same work.
     ///
     /// # Errors
-    /// `busy`.
-    pub async fn verify(&self, password: String, hash: Option<PasswordHash>) -> Result<bool> {
+    /// A stored hash that is none.
+    pub async fn verify(&self, place: Place, password: String, hash: Option<PasswordHash>) -> Result<bool> {
         let argon2 = self.argon2.clone();
         let known = hash.is_some();
         let hash = hash.unwrap_or_else(|| self.decoy.clone());
-        let matches = self.run(move || verify(&argon2, &password, &hash)).await??;
+        let matches = run(place, move || verify(&argon2, &password, &hash)).await??;
         Ok(known && matches)
     }
+}
 
-    async fn run<T: Send + 'static>(&self, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
-        let Some(gate) = &self.gate else { return Ok(work()) };
-        let Ok(place) = gate.places.clone().try_acquire_owned() else { return Err(Refusal::Busy.into()) };
-        let core = gate.cores.clone().acquire_owned().await.map_err(failed)?;
-        // The permits move along: a caller that goes away must not let one more hash run beside the one it left behind.
-        let work = move || {
-            let _held = (place, core);
-            work()
-        };
-        tokio::task::spawn_blocking(work).await.map_err(failed)
-    }
+async fn run<T: Send + 'static>(place: Place, work: impl FnOnce() -> T + Send + 'static) -> Result<T> {
+    let Some((place, cores)) = place.0 else { return Ok(work()) };
+    let core = cores.acquire_owned().await.map_err(failed)?;
+    // The permits move along: a caller that goes away must not let one more hash run beside the one it left behind.
+    let work = move || {
+        let _held = (place, core);
+        work()
+    };
+    tokio::task::spawn_blocking(work).await.map_err(failed)
 }
 
 /// Work done on this thread, in KiB times passes; what a test can count where time would deceive it.
@@ -149,14 +168,18 @@ mod tests {
         Password::parse(text.into(), &Email::parse("me@example.com").unwrap()).unwrap()
     }
 
+    async fn verified(passwords: &Passwords, password: String, hash: Option<PasswordHash>) -> Result<bool> {
+        passwords.verify(passwords.place()?, password, hash).await
+    }
+
     #[tokio::test]
     async fn a_hash_is_argon2id_with_the_configured_cost_and_verifies_only_its_password() {
         for hash_inline in [false, true] {
             let passwords = Passwords::new(&Config { hash_inline, ..cheap() }, [1; SALT_BYTES]).unwrap();
             let hash = passwords.hash(password("correct horse"), [2; SALT_BYTES]).await.unwrap();
             assert!(hash.0.starts_with("$argon2id$v=19$m=8,t=1,p=1$"), "{}", hash.0);
-            assert!(passwords.verify("correct horse".into(), Some(hash.clone())).await.unwrap());
-            assert!(!passwords.verify("correct horsf".into(), Some(hash)).await.unwrap());
+            assert!(verified(&passwords, "correct horse".into(), Some(hash.clone())).await.unwrap());
+            assert!(!verified(&passwords, "correct horsf".into(), Some(hash)).await.unwrap());
         }
     }
 
@@ -169,7 +192,7 @@ mod tests {
     #[tokio::test]
     async fn without_an_account_even_the_decoys_password_is_wrong() {
         let passwords = Passwords::new(&cheap(), [1; SALT_BYTES]).unwrap();
-        assert!(!passwords.verify(String::new(), None).await.unwrap());
+        assert!(!verified(&passwords, String::new(), None).await.unwrap());
     }
 
     #[tokio::test]
@@ -177,7 +200,7 @@ mod tests {
         let old = Passwords::new(&cheap(), [1; SALT_BYTES]).unwrap();
         let hash = old.hash(password("correct horse"), [2; SALT_BYTES]).await.unwrap();
         let new = Passwords::new(&Config { argon2_memory_kib: 16, ..cheap() }, [1; SALT_BYTES]).unwrap();
-        assert!(new.verify("correct horse".into(), Some(hash)).await.unwrap());
+        assert!(verified(&new, "correct horse".into(), Some(hash)).await.unwrap());
     }
 
     #[tokio::test]
@@ -185,9 +208,9 @@ mod tests {
         let config = Config { hash_parallel_max: 1, hash_waiting_max: 0, ..cheap() };
         let passwords = Passwords::new(&config, [1; SALT_BYTES]).unwrap();
         let place = passwords.gate.as_ref().unwrap().places.clone().try_acquire_owned().unwrap();
-        let refused = passwords.verify("x".into(), None).await.unwrap_err();
+        let refused = verified(&passwords, "x".into(), None).await.unwrap_err();
         assert_eq!((refused.code.as_ref(), refused.retry_after_ms), ("busy", Some(1_000)));
         drop(place);
-        assert!(!passwords.verify("x".into(), None).await.unwrap());
+        assert!(!verified(&passwords, "x".into(), None).await.unwrap());
     }
 }

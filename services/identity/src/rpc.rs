@@ -269,8 +269,8 @@ impl IdentityService for Rpc {
     }
 
     async fn admin_put_allow_list(&self, r: Request<AdminPutAllowListRequest>) -> Answer<AdminPutAllowListResponse> {
-        let (paths, version) = self.app.put_allow_list(r.into_inner().paths).await.map_err(status)?;
-        Ok(Response::new(AdminPutAllowListResponse { paths, version }))
+        let (paths, version, warnings) = self.app.put_allow_list(r.into_inner().paths).await.map_err(status)?;
+        Ok(Response::new(AdminPutAllowListResponse { paths, version, warnings }))
     }
 
     async fn admin_list_keys(&self, _: Request<AdminListKeysRequest>) -> Answer<AdminListKeysResponse> {

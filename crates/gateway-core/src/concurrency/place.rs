@@ -10,7 +10,7 @@ use std::time::Duration;
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::{Door, Knock, tells};
+use super::{Door, Knock, Shed, tells};
 
 /// A request's place; dropping it frees it.
 pub struct Place {
@@ -48,23 +48,24 @@ impl Place {
         self.answered = false;
     }
 
-    /// Waits for the client. While it lets the mall wait, its request takes nobody's place.
-    pub async fn aside<F: Future>(&mut self, work: F) -> F::Output {
+    /// Waits for the client. While it lets the mall wait, its request takes nobody's place; afterwards it needs one again.
+    ///
+    /// # Errors
+    /// [`Shed`] when there is none: otherwise a client could pass the door by sending its body late.
+    pub async fn aside<F: Future>(&mut self, knock: &Knock<'_>, work: F) -> Result<F::Output, Shed> {
         let mut work = pin!(work);
         // The usual body is there already.
         if let Poll::Ready(output) = poll_fn(|cx| Poll::Ready(work.as_mut().poll(cx))).await {
-            return output;
+            return Ok(output);
         }
         let begun = Instant::now();
         self.step_out();
         let output = work.await;
-        // It was let in before, so it comes back even when the mall is full by now; the bodies on their way are limited.
-        if let Some(count) = self.door.under_way.get(self.service) {
-            count.fetch_add(1, Ordering::Relaxed);
-            self.counts = true;
-        }
+        let door = Arc::clone(&self.door);
+        door.find_room(knock).await?;
+        self.counts = true;
         self.idle += begun.elapsed();
-        output
+        Ok(output)
     }
 
     /// Ends with an answer, which tells how the mall is doing.

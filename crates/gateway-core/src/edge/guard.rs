@@ -121,7 +121,7 @@ impl Edge {
             return Ok((body, Some(Admitted { place, deadline })));
         }
         let read = body::take(&parts.headers, body, policy.body_bytes_max, &self.config.patience);
-        let body = place.aside(read).await?;
+        let body = place.aside(&knock, read).await.map_err(|shed| visit.turn_away(shed.into()))??;
         Ok((Body::from(body), Some(Admitted { place, deadline })))
     }
 }

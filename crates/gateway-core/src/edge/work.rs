@@ -13,7 +13,7 @@ use mallard_rpc::Call;
 use mallard_types::{Error, Result};
 
 use super::{Done, Edge, Hook, refuse};
-use crate::concurrency::Place;
+use crate::concurrency::{Knock, Place};
 use crate::crowd::CART_TOKEN;
 use crate::endpoint::{Input, Reply};
 use crate::once::{self, Claim};
@@ -30,6 +30,7 @@ impl Edge {
         body: Body,
         call: Call,
         mut place: Place,
+        knock: &Knock<'_>,
     ) -> Result<Reply> {
         let info = route.info;
         let key = match info.idempotency {
@@ -47,7 +48,8 @@ impl Edge {
         let key = key.map(|_| header::text(&parts.headers, "Idempotency-Key")).transpose()?;
         let body = if info.body {
             let bytes_max = route.policy.body_bytes_max;
-            place.aside(body::read(&parts.headers, body, bytes_max, &self.config.patience)).await?
+            let body = body::read(&parts.headers, body, bytes_max, &self.config.patience);
+            place.aside(knock, body).await??
         } else {
             Default::default()
         };

@@ -34,6 +34,7 @@ pub struct Config {
     /// A call that takes this long to answer, or longer, is remembered for operators, in milliseconds.
     pub slow_call_ms: u64,
     /// Secret the processes of one cluster share; without it they trust one another on loopback only.
+    #[serde(skip)]
     pub cluster_secret: String,
     /// Zone of this process: endpoints of the same one are preferred. Empty when there are no zones.
     pub zone: String,
@@ -44,6 +45,7 @@ pub struct Config {
     /// What is different for a method, by service and name: `catalog.GetProduct`.
     pub methods: BTreeMap<String, MethodPolicy>,
     /// Seed of balancing, jitter and span ids; unpredictable when absent.
+    #[serde(skip)]
     pub seed: Option<u64>,
 }
 

@@ -38,7 +38,7 @@ pub(crate) fn judge(answer: &Answer, took: Duration, patience: Duration) -> Verd
     };
     let judgement = match code {
         Code::Unavailable if !answered || !made_by_callee(answer) => Judgement::Away,
-        Code::DeadlineExceeded if !answered && took < patience => Judgement::Late,
+        Code::DeadlineExceeded if took < patience => Judgement::Late,
         Code::DeadlineExceeded if !answered => Judgement::Away,
         Code::Unavailable | Code::DeadlineExceeded | Code::Internal | Code::Unknown | Code::DataLoss => {
             Judgement::Failing
@@ -90,6 +90,7 @@ mod tests {
             (answered(status(Error::too_many("slow_down", "wait"))), 0, Judgement::Shed),
             (answered(away()), 0, Judgement::Failing),
             (answered(status(Error::internal("bug", INTERNAL_TEXT))), 0, Judgement::Failing),
+            (answered(late()), 0, Judgement::Late),
             (answered(late()), 5, Judgement::Failing),
             (answered(Status::unavailable("from a proxy")), 0, Judgement::Away),
             (Err(away()), 0, Judgement::Away),

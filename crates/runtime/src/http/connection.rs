@@ -39,7 +39,7 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(router: Router, config: &HttpConfig, shutdown: Shutdown) -> Server {
         let mut http = http1::Builder::new();
-        http.header_read_timeout(None).max_header_size(config.header_bytes_max);
+        http.header_read_timeout(None).max_header_size(config.header_bytes_max).max_headers(config.headers_max);
         let idle = Duration::from_millis(config.idle_timeout_ms);
         let headers = Duration::from_millis(config.header_read_timeout_ms);
         Server { router: router.with_state(()), http, limits: Limits { headers, idle, stalled: idle }, shutdown }

@@ -43,6 +43,8 @@ impl Overdue {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
+    /// Connected, without a byte so far.
+    New,
     /// Between requests.
     Idle,
     /// Some bytes of a request are there, its headers are not complete.
@@ -61,7 +63,7 @@ struct State {
 
 impl State {
     fn is_idle(&self) -> bool {
-        self.phase == Phase::Idle && self.stalled_since.is_none()
+        matches!(self.phase, Phase::New | Phase::Idle) && self.stalled_since.is_none()
     }
 }
 
@@ -71,7 +73,7 @@ pub(super) struct Pulse(Mutex<State>);
 
 impl Pulse {
     pub(super) fn new() -> Pulse {
-        Pulse(Mutex::new(State { phase: Phase::Idle, since: Instant::now(), stalled_since: None }))
+        Pulse(Mutex::new(State { phase: Phase::New, since: Instant::now(), stalled_since: None }))
     }
 
     /// Notes that a request's headers are complete; it is being answered until the value is dropped.
@@ -95,6 +97,8 @@ impl Pulse {
             return Err(Overdue::Stalled);
         }
         let (limit, overdue) = match state.phase {
+            // Who connects and says nothing must not have a place for as long as who was served.
+            Phase::New => (Some(limits.headers.min(limits.idle)), Overdue::Idle),
             Phase::Idle if state.is_idle() => (Some(limits.idle), Overdue::Idle),
             Phase::Headers => (Some(limits.headers), Overdue::Headers),
             Phase::Idle | Phase::Answering => (None, Overdue::Stalled),
@@ -117,7 +121,7 @@ impl Pulse {
 
     fn has_read(&self) {
         let mut state = self.0.lock();
-        if state.phase == Phase::Idle {
+        if matches!(state.phase, Phase::New | Phase::Idle) {
             state.phase = Phase::Headers;
             state.since = Instant::now();
         }
@@ -211,6 +215,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn each_phase_has_its_own_limit() {
         let pulse = Arc::new(Pulse::new());
+        advance(Duration::from_secs(9)).await;
+        assert_eq!(pulse.check(&LIMITS), Ok(Instant::now() + Duration::from_secs(1)));
+        advance(Duration::from_secs(1)).await;
+        assert_eq!(pulse.check(&LIMITS), Err(Overdue::Idle), "it has said nothing yet");
+
+        drop(pulse.answering());
         advance(Duration::from_secs(74)).await;
         assert_eq!(pulse.check(&LIMITS), Ok(Instant::now() + Duration::from_secs(1)));
         advance(Duration::from_secs(1)).await;

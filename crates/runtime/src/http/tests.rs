@@ -184,6 +184,46 @@ async fn a_connection_too_many_is_told_so_and_a_place_that_is_free_is_taken() {
 }
 
 #[tokio::test]
+async fn one_address_cannot_have_every_connection() {
+    let site = site(HttpConfig { connections_per_address_max: 1, ..HttpConfig::default() }).await;
+    let mut own = site.connect().await;
+    assert!(ask(&mut own, GET).await.starts_with("HTTP/1.1 200"));
+    let mut second = site.connect().await;
+    assert!(ask(&mut second, GET).await.starts_with("HTTP/1.1 503"));
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+    let mut other = socket.connect(site.address).await.unwrap();
+    assert!(ask(&mut other, GET).await.starts_with("HTTP/1.1 200"));
+    drop(own);
+    loop {
+        let mut next = site.connect().await;
+        if ask(&mut next, GET).await.starts_with("HTTP/1.1 200") {
+            break;
+        }
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn who_connects_and_says_nothing_is_cut_and_who_was_served_may_rest() {
+    let site = site(HttpConfig { header_read_timeout_ms: 100, ..HttpConfig::default() }).await;
+    let mut served = site.connect().await;
+    assert!(ask(&mut served, GET).await.starts_with("HTTP/1.1 200"));
+    let mut silent = site.connect().await;
+    assert!(closed(&mut silent).await);
+    assert!(ask(&mut served, GET).await.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn headers_that_are_too_many_are_refused() {
+    let site = site(HttpConfig { headers_max: 120, ..HttpConfig::default() }).await;
+    let mut stream = site.connect().await;
+    let with = |count: usize| format!("GET / HTTP/1.1\r\nhost: mall\r\n{}\r\n", "x-a: b\r\n".repeat(count));
+    assert!(ask(&mut stream, &with(110)).await.starts_with("HTTP/1.1 200"));
+    assert!(ask(&mut stream, &with(130)).await.starts_with("HTTP/1.1 431"));
+}
+
+#[tokio::test]
 async fn draining_answers_what_is_under_way_and_closes_the_rest() {
     let site = site(HttpConfig::default()).await;
     let mut held = site.connect().await;

@@ -32,6 +32,10 @@ pub struct Concurrency {
     pub waiting_max: usize,
     /// Longest such wait, in milliseconds.
     pub wait_max_ms: u64,
+    /// Requests that may wait for a place in a burst, of all tiers but the last.
+    pub burst_waiting_max: usize,
+    /// Longest such wait, in milliseconds.
+    pub burst_wait_max_ms: u64,
 }
 
 /// Shares of the tiers.
@@ -59,8 +63,15 @@ impl Default for Shares {
 
 impl Default for Concurrency {
     fn default() -> Self {
-        let concurrency::Settings { gradient, one_service_percent, waiting_max, wait_max, .. } =
-            concurrency::Settings::default();
+        let concurrency::Settings {
+            gradient,
+            one_service_percent,
+            waiting_max,
+            wait_max,
+            burst_waiting_max,
+            burst_wait_max,
+            ..
+        } = concurrency::Settings::default();
         Concurrency {
             limit_min: gradient.limit_min,
             limit_max: gradient.limit_max,
@@ -73,6 +84,8 @@ impl Default for Concurrency {
             one_service_percent,
             waiting_max,
             wait_max_ms: wait_max.as_millis() as u64,
+            burst_waiting_max,
+            burst_wait_max_ms: burst_wait_max.as_millis() as u64,
         }
     }
 }
@@ -116,6 +129,8 @@ impl Concurrency {
             one_service_percent: self.one_service_percent,
             waiting_max: self.waiting_max,
             wait_max: Duration::from_millis(self.wait_max_ms),
+            burst_waiting_max: self.burst_waiting_max,
+            burst_wait_max: Duration::from_millis(self.burst_wait_max_ms),
             requests_max,
         })
     }

@@ -2,6 +2,7 @@
 #![allow(dead_code)]
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
@@ -44,6 +45,8 @@ pub struct World {
     pub uses: Mutex<Vec<String>>,
     /// Numbers of the keys.
     pub keys: Mutex<Vec<u8>>,
+    /// The keys are not answered.
+    pub keys_hang: AtomicBool,
     /// Calls of these methods fail.
     pub failing: Mutex<Vec<&'static str>>,
 }
@@ -59,6 +62,7 @@ pub fn world(name: &str) -> Arc<World> {
             revoked: Mutex::default(),
             uses: Mutex::default(),
             keys: Mutex::new(vec![1]),
+            keys_hang: AtomicBool::new(false),
             failing: Mutex::default(),
         })
     };
@@ -156,6 +160,9 @@ struct Identity(Arc<World>);
 #[tonic::async_trait]
 impl identity::identity_service_server::IdentityService for Identity {
     async fn get_keys(&self, _: Request<identity::GetKeysRequest>) -> Answer<identity::GetKeysResponse> {
+        if self.0.keys_hang.load(Ordering::SeqCst) {
+            std::future::pending::<()>().await;
+        }
         let jwk = |number: &u8| {
             let x = URL_SAFE_NO_PAD.encode(key(*number).verifying_key().as_bytes());
             json!({"kty": "OKP", "crv": "Ed25519", "use": "sig", "alg": "EdDSA", "kid": format!("k{number}"), "x": x})

@@ -80,12 +80,13 @@ impl App {
         if let Some(user) = store::user_by_email(&self.db, &email).await? {
             return Ok((user, false));
         }
+        let for_seller = !new.seller_id.is_empty();
         let user = self.prepare(new, email.clone()).await?;
         // The mall makes thousands when it imports; only what an operator does is a change of an operator's.
         let by_operator = mallard_rpc::with_current(|call| !call.caller.is_system());
         let inserted = self
-            .tx("identity.create_user", (user.clone(), by_operator), |work, (user, by_operator)| async move {
-                let makes_admin = work.check_roles(&user.roles).await?;
+            .tx("identity.create_user", (user.clone(), by_operator), move |work, (user, by_operator)| async move {
+                let makes_admin = work.may_grant(&user.roles, None, for_seller).await?;
                 store::insert_user(&work.tx, &user).await?;
                 if by_operator || makes_admin {
                     // Without anything personal: the entry outlives the account.

@@ -4,8 +4,9 @@ use mallard_rpc::Call;
 use mallard_types::Result;
 
 use super::Work;
-use crate::domain::{ADMIN, Client, User};
+use crate::domain::{ADMIN, Client, Roles, Ruleset, User};
 use crate::error::Refusal;
+use crate::store;
 
 /// Who does something, from where: all that the log and the events say of a call, which cannot be asked inside a
 /// transaction.
@@ -21,6 +22,8 @@ pub struct Doer {
     pub request_id: String,
     /// Trace the work belongs to.
     pub trace: String,
+    /// Roles of a user.
+    pub roles: Vec<String>,
     /// Whether the caller holds role admin itself, or is the mall.
     pub is_admin: bool,
 }
@@ -34,17 +37,26 @@ impl Doer {
             address: call.origin.as_ref().map(|origin| origin.address.clone()).unwrap_or_default(),
             request_id: call.request_id.clone(),
             trace: call.trace.traceparent(),
+            roles: call.caller.roles.clone(),
             is_admin: call.caller.has_role(ADMIN) || call.caller.is_system(),
         }
     }
 }
 
 impl Work {
-    /// Checks that the caller may act against an account: against one that holds role admin only who holds it too, or
-    /// operators of less could take the mall over by keeping its administrators out.
-    pub(super) fn may_touch(&self, user: &User) -> Result<()> {
-        let allowed = self.doer.is_admin || !user.roles.is_admin();
-        if allowed { Ok(()) } else { Err(Refusal::AdminRoleOnly.into()) }
+    /// Checks that the caller may act against an account: against one that holds role admin, or one that inherits it, only
+    /// who holds role admin itself, or operators of less could take the mall over by keeping its administrators out.
+    pub(super) async fn may_touch(&self, user: &User) -> Result<()> {
+        if self.doer.is_admin || !self.known_roles(&user.roles).await?.make_admin(&user.roles) {
+            return Ok(());
+        }
+        Err(Refusal::AdminRoleOnly.into())
+    }
+
+    /// Loads the roles that operators have defined, when any of these is one.
+    async fn known_roles(&self, roles: &Roles) -> Result<Ruleset> {
+        let roles = if roles.custom().is_empty() { Vec::new() } else { store::roles(&self.tx).await? };
+        Ok(Ruleset { roles, ..Ruleset::default() })
     }
 }
 

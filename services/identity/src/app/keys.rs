@@ -1,5 +1,6 @@
 //! Keys that sign access tokens: listed, and replaced without anybody being signed out.
 
+use mallard_proto::Timestamp;
 use mallard_types::Result;
 use serde_json::json;
 use tracing::info;
@@ -67,7 +68,8 @@ impl App {
             }
             store::retire_keys(&work.tx, fresh.signs_at).await?;
             store::insert_key(&work.tx, &fresh).await?;
-            let was = present.map(|kid| json!({"kid": kid, "retired_at": fresh.signs_at}));
+            let retired_at = Timestamp::from_micros(fresh.signs_at).to_string();
+            let was = present.map(|kid| json!({"kid": kid, "retired_at": retired_at}));
             work.record("key.rotate", &fresh.kid, was, Some(json!({"kid": fresh.kid}))).await?;
             Ok(fresh)
         })

@@ -36,15 +36,15 @@ impl App {
     /// `invalid_credentials`, `account_banned`, `too_many_attempts`, `busy`; `too_long`, `invalid_text` for the device.
     pub async fn login(&self, email: &str, password: String, device: &str) -> Result<(User, TokenPair)> {
         let client = client(device)?;
-        let attempt = self.attempt(email);
-        self.admit_attempt(&attempt).await?;
+        let attempt = self.login_attempt(email);
         let known = match Email::parse(email) {
             Ok(email) => store::user_by_email(&self.db, &email).await?,
             Err(_) => None,
         };
-        let hash = known.as_ref().and_then(|user| user.password_hash.clone());
-        let verified = self.passwords.verify(password, hash).await?;
-        let Some(verified) = known.filter(|_| verified) else { return Err(self.failed_attempt(attempt).await) };
+        let (user_id, hash) = known.as_ref().map_or(("", None), |user| (user.id.as_str(), user.password_hash.clone()));
+        self.prove(&attempt, user_id, hash, password).await?;
+        // Without an account no password is right.
+        let Some(verified) = known else { return Err(Refusal::CredentialsInvalid.into()) };
         let (session, token) = self.new_session(&verified.id, client);
         let input = (verified, session.clone(), token.hash, attempt);
         let user = self
@@ -53,7 +53,7 @@ impl App {
                 if !store::lock_for_login(&work.tx, &verified.id, work.now).await? {
                     return Err(Refusal::CredentialsInvalid.into());
                 }
-                work.passed(&attempt).await?;
+                work.passed(&attempt, &verified.id).await?;
                 let user = store::user(&work.tx, &verified.id).await?;
                 if user.password_hash != verified.password_hash {
                     return Err(Refusal::CredentialsInvalid.into());
@@ -160,9 +160,15 @@ mod tests {
     const PASSWORD: &str = "correct horse battery";
 
     async fn app() -> (Mall, App) {
+        app_with(true).await
+    }
+
+    async fn app_with(hash_inline: bool) -> (Mall, App) {
         let config = mallard_testkit::config()
             .set("identity.argon2_memory_kib", 8)
-            .set("identity.hash_inline", true)
+            .set("identity.hash_inline", hash_inline)
+            .set("identity.hash_parallel_max", 1)
+            .set("identity.hash_waiting_max", 1)
             .set("identity.login_failures_max", 2);
         let mall = Mall::start(Settings::new(vec![crate::service()], config, Storage::Memory(MemoryDisk::new())));
         let mall = mall.await.unwrap();
@@ -179,19 +185,76 @@ mod tests {
         (answer.map_or_else(|error| error.code.into_owned(), |_| "ok".to_owned()), work::done() - before)
     }
 
+    async fn register(app: &App, name: &str) -> User {
+        let new = Registration {
+            email: format!("{name}@example.com"),
+            password: PASSWORD.to_owned(),
+            password_confirmation: None,
+            name: String::new(),
+            language: String::new(),
+            device: String::new(),
+        };
+        app.register(new).await.unwrap().0
+    }
+
+    async fn until<F: Future<Output = bool>>(what: impl Fn() -> F) {
+        while !what().await {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Returns the most failures counted under one key.
+    async fn failures(app: &App) -> i64 {
+        let sql = "SELECT COALESCE(MAX(failures), 0) FROM login_attempts";
+        app.db.query_opt(sql, mallard_db::params![]).await.unwrap().unwrap().get(0).unwrap()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_try_that_the_client_cuts_off_counts() {
+        let (_mall, app) = app().await;
+        register(&app, "mei").await;
+        for email in ["mei@example.com", "nobody@example.com"] {
+            for tries in 1..=2 {
+                let before = work::done();
+                tokio::select! {
+                    biased;
+                    () = until(async || work::done() > before) => {}
+                    answer = login(&app, "10.0.0.1", email, "wrong horse battery") => panic!("{answer:?} came too soon"),
+                }
+                let counted = until(async || failures(&app).await == tries);
+                tokio::time::timeout(std::time::Duration::from_secs(3_600), counted).await.expect("it was not counted");
+            }
+            assert_eq!(login(&app, "10.0.0.1", email, PASSWORD).await, ("too_many_attempts".to_owned(), 0), "{email}");
+            let clear = app.tx("test.clear", (), |work, ()| async move {
+                Ok(work.tx.execute("DELETE FROM login_attempts", mallard_db::params![]).await?)
+            });
+            clear.await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn callers_who_go_away_leave_no_more_work_behind_than_may_wait() {
+        let (_mall, app) = app_with(false).await;
+        let (_, cores) = app.passwords.room();
+        let core = cores.acquire_owned().await.unwrap();
+        for left in [1, 0] {
+            tokio::select! {
+                biased;
+                answer = login(&app, "10.0.0.1", "mei@example.com", PASSWORD) => panic!("{answer:?} without a core"),
+                () = until(async || app.passwords.room().0 == left) => {}
+            }
+        }
+        assert_eq!(login(&app, "10.0.0.1", "mei@example.com", PASSWORD).await.0, "busy");
+        drop(core);
+        until(async || app.passwords.room().0 == 2 && failures(&app).await == 2).await;
+        assert_eq!(login(&app, "10.0.0.1", "mei@example.com", PASSWORD).await.0, "too_many_attempts");
+    }
+
     #[tokio::test(start_paused = true)]
     async fn every_login_takes_the_same_work_and_a_throttled_one_none() {
         let (_mall, app) = app().await;
         for name in ["mei", "gone"] {
-            let new = Registration {
-                email: format!("{name}@example.com"),
-                password: PASSWORD.to_owned(),
-                password_confirmation: None,
-                name: String::new(),
-                language: String::new(),
-                device: String::new(),
-            };
-            let (user, _) = app.register(new).await.unwrap();
+            let user = register(&app, name).await;
             if name == "gone" {
                 let caller = mallard_rpc::Caller {
                     kind: mallard_rpc::CallerKind::User,

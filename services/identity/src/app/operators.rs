@@ -1,6 +1,7 @@
 //! What operators do with accounts. What changes how an account stands holds for the tokens it has, too; only a kick ends
 //! its sessions.
 
+use mallard_proto::Timestamp;
 use mallard_types::{Micros, Result, page};
 use serde_json::{Value, json};
 
@@ -75,7 +76,7 @@ impl App {
         let ban = Ban::new(BanLevel::parse(level)?, until, reason, self.ctx.now(), by)?;
         self.tx("identity.ban", (id, ban), |work, (id, ban)| async move {
             let before = work.user(&id).await?;
-            work.may_touch(&before)?;
+            work.may_touch(&before).await?;
             let mut user = before.clone();
             if user.impose(ban, work.now) {
                 work.save(&before, &user).await?;
@@ -95,7 +96,7 @@ impl App {
         require_operator()?;
         self.tx("identity.unban", id, |work, id| async move {
             let before = work.user(&id).await?;
-            work.may_touch(&before)?;
+            work.may_touch(&before).await?;
             let mut user = before.clone();
             if user.lift_ban(work.now) {
                 work.save(&before, &user).await?;
@@ -115,7 +116,7 @@ impl App {
         require_operator()?;
         self.tx("identity.kick", id, |work, id| async move {
             let user = work.user(&id).await?;
-            work.may_touch(&user)?;
+            work.may_touch(&user).await?;
             match work.revoke_all(&user.id).await? {
                 0 => Ok(()),
                 sessions => work.record("user.kick", &id, Some(json!({"sessions": sessions})), None).await,
@@ -126,5 +127,6 @@ impl App {
 }
 
 fn told(ban: Option<&Ban>) -> Option<Value> {
-    ban.map(|ban| json!({"level": ban.level.as_str(), "until": ban.until, "reason": ban.reason}))
+    let time = |at: Micros| Timestamp::from_micros(at).to_string();
+    ban.map(|ban| json!({"level": ban.level.as_str(), "until": ban.until.map(time), "reason": ban.reason}))
 }

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::caller::{require_admin_role, require_operator};
 use super::{App, Work};
+use crate::contract::{self, Terms};
 use crate::domain::{ADMIN, ANONYMOUS, BUILT_IN, Edit, Policy, RoleDef, Ruleset, SELLER, USER, effect_name};
 use crate::error::Refusal;
 use crate::{events, store};
@@ -49,7 +50,7 @@ pub struct Judge {
     present: Mutex<Option<(i64, Arc<Access>)>>,
 }
 
-/// What a caller would be answered.
+/// What the edge answers a caller.
 pub struct Explained {
     /// Whether the caller may.
     pub allowed: bool,
@@ -106,18 +107,20 @@ impl App {
         Ok((rules.allow_list, rules.version))
     }
 
-    /// Replaces the allow-list. The same again changes nothing.
+    /// Replaces the allow-list. The same again changes nothing. Says besides of each entry that opens nothing why.
     ///
     /// # Errors
     /// `admin_only`, `invalid_allowed_path`, `allow_list_full`.
-    pub async fn put_allow_list(&self, paths: Vec<String>) -> Result<(Vec<String>, i64)> {
+    pub async fn put_allow_list(&self, paths: Vec<String>) -> Result<(Vec<String>, i64, Vec<String>)> {
         require_admin_role()?;
         paths.iter().try_for_each(|path| mallard_access::check_allowed_path(path))?;
         let rules = self.change_access(move |rules| Ok(rules.set_allow_list(paths.clone())?)).await?;
-        Ok((rules.allow_list, rules.version))
+        let warnings = rules.allow_list.iter().filter_map(|entry| contract::warning(entry)).collect();
+        Ok((rules.allow_list, rules.version, warnings))
     }
 
-    /// Tells what a caller with these roles would be answered, and by which rule. No role is somebody not signed in.
+    /// Tells what the edge answers a caller with these roles, and by which rule. No role is somebody not signed in. Bans, and
+    /// whether the password was given lately, are not a matter of roles.
     ///
     /// # Errors
     /// `admin_only`.
@@ -125,11 +128,26 @@ impl App {
         require_operator()?;
         let rules = store::ruleset(&self.db).await?;
         let access = self.judge.access(&rules).await?;
-        let roles = if roles.is_empty() { vec![ANONYMOUS.to_owned()] } else { roles };
         let method = if method.is_empty() { "GET" } else { method };
+        let signed_in = roles.iter().any(|role| role != ANONYMOUS);
+        let roles = if signed_in { roles } else { vec![ANONYMOUS.to_owned()] };
+        let terms = contract::terms(method, path);
+        if signed_in && terms == Terms::SignedIn {
+            return Ok(Explained { allowed: true, policy: None });
+        }
+        let domain = if contract::is_sellers(path) { domain } else { "" };
         let decision = access.decide(&roles, domain, method, path);
         let policy = decision.rule.and_then(|id| rules.policies.into_iter().find(|policy| policy.rule.id == *id));
-        Ok(Explained { allowed: decision.allowed || access.needs_no_login(method, path), policy })
+        // A rule that denies wins, also where everybody may look.
+        if !decision.allowed && policy.is_some() {
+            return Ok(Explained { allowed: false, policy });
+        }
+        if signed_in && decision.allowed && terms != Terms::Public {
+            return Ok(Explained { allowed: true, policy });
+        }
+        // What is open is so by no rule, and no rule lets in who is not signed in.
+        let open = terms == Terms::Public || access.needs_no_login(method, path);
+        Ok(Explained { allowed: open, policy: None })
     }
 
     /// Puts what the contracts say into a new database. Of several first instances one does.

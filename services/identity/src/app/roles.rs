@@ -14,8 +14,9 @@ impl App {
     /// them, too. The same roles again change nothing.
     ///
     /// # Errors
-    /// `admin_only` also for somebody without role admin who would grant or take it, `user_not_found`, `unknown_role`,
-    /// `roles_empty`, `too_many_roles`, `last_admin`.
+    /// `admin_only` also for somebody without role admin who would grant or take it, or without its rights who would grant
+    /// what its own roles do not have or change the seller; `user_not_found`, `unknown_role`, `roles_empty`,
+    /// `too_many_roles`, `last_admin`.
     pub async fn set_roles(&self, id: String, roles: &[String], seller_id: Option<String>) -> Result<User> {
         require_operator()?;
         if let Some(seller_id) = &seller_id {
@@ -24,9 +25,10 @@ impl App {
         let roles = Roles::parse(roles.iter().map(String::as_str))?;
         let input = (id, roles, seller_id, self.ctx.id("sel"));
         self.tx("identity.set_roles", input, |work, (id, roles, seller_id, new_seller_id)| async move {
-            work.check_roles(&roles).await?;
             let before = work.user(&id).await?;
-            work.may_touch(&before)?;
+            work.may_touch(&before).await?;
+            let moves = seller_id.as_ref().is_some_and(|seller_id| *seller_id != before.seller_id);
+            work.may_grant(&roles, Some(&before.roles), moves).await?;
             let mut user = before.clone();
             if user.change_roles(roles, seller_id, new_seller_id, work.now) {
                 work.save(&before, &user).await?;
@@ -71,22 +73,31 @@ impl App {
 }
 
 impl Work {
-    /// Checks that roles exist until this transaction ends, and that the caller may grant them; tells whether they make an
-    /// administrator. Costs nothing for the roles that always exist.
-    pub(super) async fn check_roles(&self, roles: &Roles) -> Result<bool> {
-        let mut is_admin = roles.bare().contains(ADMIN);
-        if !roles.custom().is_empty() {
+    /// Checks that roles exist until this transaction ends, and that the caller may grant those that are not held yet, and a
+    /// seller to act for; tells whether they make an administrator. Costs administrators and the mall nothing for the roles
+    /// that always exist.
+    pub(super) async fn may_grant(&self, roles: &Roles, held: Option<&Roles>, a_seller: bool) -> Result<bool> {
+        let doer = &self.doer;
+        let mut known = Ruleset::default();
+        if !roles.custom().is_empty() || !doer.is_admin {
             store::lock_access(&self.tx).await?;
-            let known = Ruleset { roles: store::roles(&self.tx).await?, ..Ruleset::default() };
-            if let Some(unknown) = roles.custom().into_iter().find(|name| known.role(name).is_none()) {
-                return Err(Refusal::RoleUnknown(unknown.to_owned()).into());
-            }
-            is_admin |= roles.custom().into_iter().any(|name| known.is_admin(name));
+            known.roles = store::roles(&self.tx).await?;
         }
-        if is_admin && !self.doer.is_admin {
+        if let Some(unknown) = roles.custom().into_iter().find(|name| known.role(name).is_none()) {
+            return Err(Refusal::RoleUnknown(unknown.to_owned()).into());
+        }
+        let makes_admin = known.make_admin(roles);
+        if doer.is_admin {
+            return Ok(makes_admin);
+        }
+        // Whoever could give what it has not could give it to itself.
+        let names = roles.names();
+        let mut granted = names.iter().filter(|name| held.is_none_or(|held| !held.has(name)));
+        let covered = granted.all(|name| known.cover(&doer.roles, name));
+        if makes_admin || !covered || (a_seller && !known.cover(&doer.roles, ADMIN)) {
             return Err(Refusal::AdminRoleOnly.into());
         }
-        Ok(is_admin)
+        Ok(false)
     }
 }
 

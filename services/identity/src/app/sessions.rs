@@ -96,7 +96,7 @@ impl App {
         require_operator()?;
         self.tx("identity.revoke_session", (user_id, id), |work, (user_id, id)| async move {
             let user = store::user(&work.tx, &user_id).await?;
-            work.may_touch(&user)?;
+            work.may_touch(&user).await?;
             if work.end_session(&user.id, id.clone()).await? {
                 let ended = serde_json::json!({"session_id": id});
                 work.record("session.revoke", &user.id, Some(ended), None).await?;

@@ -4,7 +4,7 @@ use mallard_types::{Micros, Result};
 
 use super::App;
 use super::caller::{caller_id, caller_session};
-use crate::domain::{Email, Password, Session, User};
+use crate::domain::{Attempt, Password, Session, User};
 use crate::error::Refusal;
 use crate::store;
 
@@ -25,11 +25,11 @@ impl App {
     /// `unauthenticated`, `invalid_credentials`, `too_many_attempts`, `account_banned`, `session_revoked`, `busy`.
     pub async fn reauthenticate(&self, password: String) -> Result<Trusted> {
         let (user_id, session_id) = (caller_id()?, caller_session());
-        let (verified, attempt) = self.prove(&user_id, password).await?;
+        let (verified, attempt) = self.prove_again(&user_id, &session_id, password).await?;
         let input = (verified, session_id, attempt);
         let (user, session, at) = self
             .tx("identity.reauthenticate", input, |work, (verified, session_id, attempt)| async move {
-                work.passed(&attempt).await?;
+                work.passed(&attempt, &verified.id).await?;
                 let user = work.user(&verified.id).await?;
                 if user.password_hash != verified.password_hash {
                     return Err(Refusal::CredentialsInvalid.into());
@@ -62,13 +62,13 @@ impl App {
     /// `password_is_email`, `changed_meanwhile`, `busy`.
     pub async fn change_password(&self, current: String, new: String) -> Result<()> {
         let (user_id, session_id) = (caller_id()?, caller_session());
-        let (verified, attempt) = self.prove(&user_id, current).await?;
+        let (verified, attempt) = self.prove_again(&user_id, &session_id, current).await?;
         let email = verified.email.as_ref().ok_or(Refusal::CredentialsInvalid)?;
         let new = Password::parse(new, email)?;
         let hash = self.passwords.hash(new, self.ctx.random_bytes()).await?;
         let input = (verified, session_id, attempt, hash);
         self.tx("identity.change_password", input, |work, (verified, session_id, attempt, hash)| async move {
-            work.passed(&attempt).await?;
+            work.passed(&attempt, &verified.id).await?;
             let before = work.user(&verified.id).await?;
             if before.password_hash != verified.password_hash {
                 return Err(Refusal::CredentialsInvalid.into());
@@ -81,12 +81,12 @@ impl App {
         .await
     }
 
-    /// Verifies the password of an account, counted as a login is.
-    async fn prove(&self, user_id: &str, password: String) -> Result<(User, crate::domain::Attempt)> {
+    /// Verifies the password of an account, counted for its session alone: others who guess at the login must not keep the
+    /// owner from changing the password.
+    async fn prove_again(&self, user_id: &str, session_id: &str, password: String) -> Result<(User, Attempt)> {
         let user = store::user(&self.db, user_id).await?;
-        let attempt = self.attempt(user.email.as_ref().map(Email::as_str).unwrap_or(user_id));
-        self.admit_attempt(&attempt).await?;
-        let verified = self.passwords.verify(password, user.password_hash.clone()).await?;
-        if verified { Ok((user, attempt)) } else { Err(self.failed_attempt(attempt).await) }
+        let attempt = self.session_attempt(user_id, session_id);
+        self.prove(&attempt, user_id, user.password_hash.clone(), password).await?;
+        Ok((user, attempt))
     }
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use mallard_access::{Effect, Rule};
 use mallard_types::Micros;
 
-use super::roles::{ADMIN, is_built_in};
+use super::roles::{ADMIN, Roles, USER, is_built_in, split};
 use super::text;
 use crate::error::Refusal;
 
@@ -142,7 +142,8 @@ impl Ruleset {
         self.policies.iter().find(|present| present.says_the_same(policy))
     }
 
-    /// Adds a rule. A role that does not exist yet begins to, so that rules and roles may come in any order.
+    /// Adds a rule. A role that does not exist yet begins to, so that rules and roles may come in any order; it inherits
+    /// `user`, or who holds it alone could not even see its own sessions.
     ///
     /// # Errors
     /// `policies_full`, `roles_full`.
@@ -153,7 +154,7 @@ impl Ruleset {
         let new_role = match self.role(&policy.rule.role) {
             Some(_) => None,
             None if self.roles.len() >= ROLES_MAX => return Err(Refusal::RolesFull),
-            None => Some(RoleDef::new(policy.rule.role.clone(), Vec::new(), String::new())?),
+            None => Some(RoleDef::new(policy.rule.role.clone(), vec![USER.to_owned()], String::new())?),
         };
         Ok(Edit::AddPolicy(policy, new_role))
     }
@@ -246,9 +247,18 @@ impl Ruleset {
         next
     }
 
-    /// Tells whether a role is `admin` or has its rights.
-    pub fn is_admin(&self, name: &str) -> bool {
-        self.reaches(name, ADMIN)
+    /// Tells whether any of these roles is `admin` or has its rights, be it in one domain only.
+    pub fn make_admin(&self, roles: &Roles) -> bool {
+        roles.bare().into_iter().any(|name| self.reaches(name, ADMIN))
+    }
+
+    /// Tells whether somebody with these roles has every right of another, as `name` or `name@domain`.
+    pub fn cover(&self, roles: &[String], other: &str) -> bool {
+        let (wanted, in_domain) = split(other);
+        roles
+            .iter()
+            .map(|role| split(role))
+            .any(|(name, domain)| (domain.is_none() || domain == in_domain) && self.reaches(name, wanted))
     }
 
     /// Tells whether one role is another or inherits it, however far.
@@ -315,6 +325,29 @@ mod tests {
         assert_eq!(rules.same(&again).map(|policy| policy.rule.id.as_str()), Some("pol_1"));
         assert_eq!(rules.same(&policy("pol_2", "user")), None);
         assert!(matches!(rules.add_policy(policy("pol_3", "support")), Ok(Edit::AddPolicy(_, None))));
+        assert_eq!(rules.role("support").unwrap().role.inherits, ["user"]);
+    }
+
+    #[test]
+    fn roles_cover_what_they_inherit_in_their_domain_and_no_more() {
+        let rules = put(&ruleset(), role("packer", &["user"]));
+        let rules = put(&rules, role("lead", &["packer"]));
+        for (held, other, covered) in [
+            (&["lead"][..], "lead", true),
+            (&["lead"], "packer", true),
+            (&["lead"], "packer@sel_1", true),
+            (&["lead"], "user", true),
+            (&["lead"], "seller", false),
+            (&["packer", "user"], "lead", false),
+            (&["lead@sel_1"], "packer@sel_1", true),
+            (&["lead@sel_1"], "packer@sel_2", false),
+            (&["lead@sel_1"], "packer", false),
+            (&["admin"], "seller", true),
+            (&[], "user", false),
+        ] {
+            let held: Vec<String> = held.iter().map(|name| (*name).to_owned()).collect();
+            assert_eq!(rules.cover(&held, other), covered, "{held:?} {other}");
+        }
     }
 
     #[test]
@@ -332,8 +365,9 @@ mod tests {
     fn whoever_inherits_admin_is_one_however_far() {
         let rules = put(&ruleset(), role("root", &["admin"]));
         let rules = put(&rules, role("chief", &["root"]));
-        assert!(rules.is_admin("admin") && rules.is_admin("chief"));
-        assert!(!rules.is_admin("seller") && !rules.is_admin("nobody"));
+        let make_admin = |names: &[&str]| rules.make_admin(&Roles::parse(names.iter().copied()).unwrap());
+        assert!(make_admin(&["admin"]) && make_admin(&["user", "chief"]) && make_admin(&["chief@sel_1"]));
+        assert!(!make_admin(&["seller", "user"]) && !make_admin(&["nobody"]));
     }
 
     #[test]

@@ -79,6 +79,11 @@ impl Roles {
         self.0.iter().cloned().collect()
     }
 
+    /// Tells whether a role, as `name` or `name@domain`, is among them.
+    pub fn has(&self, role: &str) -> bool {
+        self.0.contains(role)
+    }
+
     /// Returns the names without their domains, each once.
     pub fn bare(&self) -> BTreeSet<&str> {
         self.0.iter().map(|role| split(role).0).collect()
@@ -90,7 +95,8 @@ impl Roles {
     }
 }
 
-fn split(role: &str) -> (&str, Option<&str>) {
+/// Returns the name and the domain of a role.
+pub(super) fn split(role: &str) -> (&str, Option<&str>) {
     match role.split_once('@') {
         Some((name, domain)) => (name, Some(domain)),
         None => (role, None),

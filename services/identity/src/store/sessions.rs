@@ -4,7 +4,7 @@ use mallard_db::{Db, Row, Tx, Unit, params};
 use mallard_types::{Micros, Result};
 
 use super::{Read, list};
-use crate::domain::{Client, Moment, Session};
+use crate::domain::{Client, Moment, Session, network};
 
 macro_rules! columns {
     () => {
@@ -18,14 +18,15 @@ pub type TokenHash = [u8; 32];
 
 /// Inserts a session and its first refresh token.
 pub async fn insert_session(tx: &Tx, session: &Session, token: &TokenHash) -> Result<()> {
-    let sql = "INSERT INTO sessions (id, user_id, device, user_agent, address, created_at, last_used_at, authenticated_at, \
-               expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    let sql = "INSERT INTO sessions (id, user_id, device, user_agent, address, network, created_at, last_used_at, \
+               authenticated_at, expires_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)";
     let values = params![
         session.id.as_str(),
         session.user_id.as_str(),
         session.client.device.as_str(),
         session.client.user_agent.as_str(),
         session.client.address.as_str(),
+        network(&session.client.address),
         session.created_at,
         session.last_used_at,
         session.authenticated_at,
@@ -46,6 +47,16 @@ pub async fn insert_refresh_token(tx: &Tx, session_id: &str, token: &TokenHash, 
 pub async fn session(from: &impl Read, id: &str) -> Result<Option<Session>> {
     let sql = concat!("SELECT ", columns!(), " FROM sessions s WHERE s.id = ?");
     from.row(sql, params![id]).await?.as_ref().map(read).transpose()
+}
+
+/// Tells whether a user has signed in from a network lately, that is, in a session whose time is not over, though it may have
+/// been ended.
+pub async fn has_signed_in_from(from: &impl Read, user_id: &str, network: &str, now: Micros) -> Result<bool> {
+    if network.is_empty() {
+        return Ok(false);
+    }
+    let sql = "SELECT 1 FROM sessions WHERE user_id = ? AND network = ? AND expires_at > ? LIMIT 1";
+    Ok(from.row(sql, params![user_id, network, now]).await?.is_some())
 }
 
 /// Loads the session of a refresh token, and whether the token was used.

@@ -41,8 +41,10 @@ async fn an_entry_says_who_what_from_where_and_what_was_before_and_after() {
     shop.set_roles(&call, &mei.user.id, &["user", "admin"]).await.unwrap();
     tokio::time::advance(Duration::from_secs(5)).await;
     shop.ban(&call, &mei.user.id, "buy", None).await.unwrap();
+    shop.ban(&call, &mei.user.id, "buy", Some(START + 3_600_000_001)).await.unwrap();
+    shop.call(&call, |mut c| async move { c.admin_rotate_keys(AdminRotateKeysRequest {}).await }).await.unwrap();
     let log = entries(&shop).await;
-    assert_eq!(log.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3]);
+    assert_eq!(log.iter().map(|entry| entry.seq).collect::<Vec<_>>(), [1, 2, 3, 4, 5]);
     assert_eq!((log[0].action.as_str(), log[0].actor.as_str()), ("user.create", "test"), "an administrator was made");
     let roles = &log[1];
     let who = (roles.actor.clone(), roles.actor_email.as_str(), roles.address.as_str(), roles.request_id.as_str());
@@ -55,6 +57,8 @@ async fn an_entry_says_who_what_from_where_and_what_was_before_and_after() {
     assert_eq!((ban.action.as_str(), ban.before.as_str()), ("user.ban", ""));
     assert_eq!(json(&ban.after), serde_json::json!({"level": "buy", "until": null, "reason": "spam"}));
     assert_eq!(ban.at.unwrap().micros() / 1_000_000, START / 1_000_000 + 5);
+    assert_eq!(json(&log[3].after)["until"], "2026-01-01T01:00:00.000001Z");
+    assert_eq!(json(&log[4].before)["retired_at"], "2026-01-01T00:00:07Z", "two seconds later");
     assert!(log.iter().all(|entry| entry.hash.len() == 64 && entry.hash.bytes().all(|b| b.is_ascii_hexdigit())));
 }
 
@@ -83,7 +87,7 @@ async fn every_action_of_operators_is_logged_once_and_holds_nothing_secret() {
         shop.set_roles(by, id, &["seller"]).await.unwrap();
         let rule = AdminCreatePolicyRequest { role: "support".into(), path: "/x".into(), ..Default::default() };
         shop.create_policy(by, rule).await.unwrap();
-        shop.put_role(by, "support", &["user"]).await.unwrap();
+        shop.put_role(by, "support", &["seller"]).await.unwrap();
         let list = AdminPutAllowListRequest { paths: owned(&["/x"]) };
         shop.call(by, |mut c| async move { c.admin_put_allow_list(list).await }).await.unwrap();
     }

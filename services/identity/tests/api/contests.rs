@@ -26,7 +26,7 @@ async fn one_rule_made_twenty_times_at_once_is_one_rule() {
         assert_eq!(made.into_iter().collect::<BTreeSet<_>>().len(), 1);
         at_once((0..20).map(|_| {
             let shop = shop.clone();
-            async move { shop.put_role(&system(), "support", &["user"]).await.unwrap() }
+            async move { shop.put_role(&system(), "support", &["seller"]).await.unwrap() }
         }))
         .await;
         let access = shop.access(0).await;

@@ -95,7 +95,9 @@ async fn a_merchant_may_what_its_policy_says_and_no_longer_when_it_changes() {
     assert_eq!(shop.set_roles(&admin.call, &mei.user.id, &["merchant"]).await.unwrap(), ["merchant"]);
     assert!(explain(&shop, &["merchant"], "GET", "/api/merchant/x").await);
     assert!(!explain(&shop, &["merchant"], "GET", "/api/admin/x").await);
-    assert!(!explain(&shop, &["merchant"], "GET", "/store/v1/me").await, "it inherits nothing");
+    assert!(explain(&shop, &["merchant"], "GET", "/store/v1/me").await, "it inherits user");
+    assert!(explain(&shop, &["merchant"], "GET", "/auth/v1/sessions").await);
+    assert_eq!(roles(&shop).await.iter().find(|role| role.name == "merchant").unwrap().inherits, owned(&["user"]));
 
     let before = shop.access(0).await;
     assert_eq!(shop.access(before.version).await, GetAccessResponse { version: 2, ..Default::default() });
@@ -160,6 +162,57 @@ async fn a_deny_rule_wins_and_is_named() {
     assert_eq!(allowed.policy.unwrap().role, "user");
     let nothing = explained(&shop, &["user"], "", "", "/admin/v1/users").await;
     assert_eq!((nothing.allowed, nothing.policy), (false, None));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_explained_is_what_the_edge_answers() {
+    let shop = Shop::open().await;
+    let open = "/admin/v1/categories";
+    put_allow_list(&shop, &system(), &["GET /admin/v1/categories", "/store/v1/orders"]).await.unwrap();
+    let denied = shop.create_policy(&system(), deny("anonymous", "/store/v1/orders")).await.unwrap();
+    // No rule opens anything to who is not signed in.
+    shop.create_policy(&system(), rule("anonymous", "/store/v1/me")).await.unwrap();
+    for strangers in [&[][..], &["anonymous"]] {
+        assert!(explain(&shop, strangers, "POST", "/auth/v1/login").await, "public by contract");
+        assert!(explain(&shop, strangers, "HEAD", "/store/v1/products/prd_1").await, "public by contract");
+        assert!(explain(&shop, strangers, "GET", open).await, "on the list");
+        assert!(!explain(&shop, strangers, "POST", open).await);
+        assert!(!explain(&shop, strangers, "GET", "/store/v1/me").await);
+        assert!(!explain(&shop, strangers, "POST", "/auth/v1/logout").await);
+        let answer = explained(&shop, strangers, "", "GET", "/store/v1/orders").await;
+        assert_eq!((answer.allowed, answer.policy), (false, Some(denied.clone())), "a rule that denies beats the list");
+    }
+    assert!(explain(&shop, &["user"], "GET", open).await, "as a stranger");
+    assert!(explain(&shop, &["user"], "GET", "/store/v1/orders").await);
+    let denied = shop.create_policy(&system(), deny("merchant", "^/(store|auth)/.*$")).await.unwrap();
+    let answer = explained(&shop, &["merchant"], "", "GET", "/store/v1/products").await;
+    assert_eq!((answer.allowed, answer.policy), (false, Some(denied)), "and the contract");
+    assert!(!explain(&shop, &["merchant"], "GET", "/auth/v1/sessions").await);
+    for path in ["/auth/v1/logout", "/auth/v1/reauthenticate"] {
+        let answer = explained(&shop, &["merchant"], "", "POST", path).await;
+        assert_eq!((answer.allowed, answer.policy), (true, None), "{path} is for whoever is signed in");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sellers_domain_counts_at_the_sellers_door_only() {
+    let shop = Shop::open().await;
+    shop.create_policy(&system(), rule("packer", "^/(seller|admin)/v1/orders$")).await.unwrap();
+    assert!(explained(&shop, &["packer@sel_1"], "sel_1", "GET", "/seller/v1/orders").await.allowed);
+    assert!(!explained(&shop, &["packer@sel_1"], "sel_1", "GET", "/admin/v1/orders").await.allowed);
+}
+
+#[tokio::test(start_paused = true)]
+async fn entries_of_the_allow_list_that_open_nothing_are_told() {
+    let shop = Shop::open().await;
+    let put = put_allow_list(&shop, &system(), &["GET /admin/v1/categories", "/nowhere/*"]).await.unwrap();
+    assert_eq!((put.paths.len(), put.warnings.len()), (2, 1));
+    assert!(put.warnings[0].contains("\"/nowhere/*\" matches nothing"), "{}", put.warnings[0]);
+    // Said again when the same comes again.
+    assert_eq!(put_allow_list(&shop, &system(), &["GET /admin/v1/categories", "/nowhere/*"]).await.unwrap(), put);
+    let put = put_allow_list(&shop, &system(), &["GET /store/v1/orders/:id"]).await.unwrap();
+    assert!(put.warnings[0].contains("(GET /store/v1/orders/{id})"), "{}", put.warnings[0]);
+    assert!(put_allow_list(&shop, &system(), &["/admin/v1/categories"]).await.unwrap().warnings.is_empty());
 }
 
 #[tokio::test(start_paused = true)]
@@ -317,4 +370,72 @@ async fn a_policy_makes_an_operator_but_no_administrator() {
     assert_eq!(code(shop.call(&door, |mut c| async move { c.admin_rotate_keys(rotate).await }).await), "admin_only");
     assert_eq!(shop.access(0).await.version, version);
     assert!(shop.is_active(&admin.tokens).await);
+}
+
+async fn set_seller(shop: &Shop, by: &Call, id: &str, roles: &[&str], seller_id: &str) -> Result<Vec<String>> {
+    let request = AdminSetRolesRequest { id: id.into(), roles: owned(roles), seller_id: Some(seller_id.into()) };
+    Ok(shop.call(by, |mut c| async move { c.admin_set_roles(request).await }).await?.roles)
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_but_an_administrator_gives_what_it_has_not() {
+    let shop = Shop::open().await;
+    shop.create_policy(&system(), rule("support", "/admin/v1/users/*")).await.unwrap();
+    shop.create_policy(&system(), rule("finance", "/admin/v1/payments/*")).await.unwrap();
+    shop.put_role(&system(), "lead", &["support"]).await.unwrap();
+    shop.put_role(&system(), "chief", &["admin"]).await.unwrap();
+    let (mei, sam) = (shop.register("mei@example.com").await, shop.register("sam@example.com").await);
+    set_seller(&shop, &system(), &mei.user.id, &["user", "finance"], "sel_1").await.unwrap();
+    shop.set_roles(&system(), &sam.user.id, &["lead"]).await.unwrap();
+    let sam = shop.login("sam@example.com").await;
+    let door = operating(&sam.call);
+    let (mei, myself) = (mei.user.id.as_str(), sam.user.id.as_str());
+    for roles in [&["lead", "finance"][..], &["lead", "seller"], &["lead", "finance@sel_1"], &["lead", "chief"]] {
+        assert_eq!(code(shop.set_roles(&door, myself, roles).await), "admin_only", "{roles:?}");
+    }
+    assert_eq!(code(set_seller(&shop, &door, myself, &["lead"], "sel_1").await), "admin_only");
+    assert_eq!(code(set_seller(&shop, &door, mei, &["user", "finance"], "sel_2").await), "admin_only");
+    assert_eq!(code(set_seller(&shop, &door, mei, &["user", "finance"], "").await), "admin_only");
+    let new = CreateUserRequest { email: "new@example.com".into(), seller_id: "sel_1".into(), ..Default::default() };
+    assert_eq!(code(shop.create_user(&door, new.clone()).await), "admin_only");
+    let new = CreateUserRequest { seller_id: String::new(), roles: owned(&["seller"]), ..new };
+    assert_eq!(code(shop.create_user(&door, new).await), "admin_only");
+
+    // What it has it may give; what somebody has already is not given; the seller may be named as it is.
+    let with_support = ["finance", "support", "user"];
+    assert_eq!(set_seller(&shop, &door, mei, &with_support, "sel_1").await.unwrap(), with_support);
+    assert_eq!(shop.set_roles(&door, mei, &["user"]).await.unwrap(), ["user"]);
+    assert_eq!(code(shop.set_roles(&door, mei, &["user", "finance"]).await), "admin_only", "it is gone");
+
+    // Who inherits all rights of an administrator gives what they are, but makes no administrator.
+    shop.set_roles(&system(), myself, &["chief"]).await.unwrap();
+    let chief = operating(&shop.login("sam@example.com").await.call);
+    set_seller(&shop, &chief, mei, &["user", "seller"], "sel_2").await.unwrap();
+    assert_eq!(code(shop.set_roles(&chief, mei, &["admin"]).await), "admin_only");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_inherits_role_admin_is_guarded_as_who_holds_it() {
+    let shop = Shop::open().await;
+    shop.create_policy(&system(), rule("support", "/admin/v1/users/*")).await.unwrap();
+    shop.put_role(&system(), "chief", &["admin"]).await.unwrap();
+    let (mei, sam) = (shop.register("mei@example.com").await, shop.register("sam@example.com").await);
+    shop.set_roles(&system(), &sam.user.id, &["support"]).await.unwrap();
+    let door = operating(&shop.login("sam@example.com").await.call);
+    let id = mei.user.id.as_str();
+    for role in ["chief", "chief@sel_1"] {
+        shop.set_roles(&system(), id, &["user", role]).await.unwrap();
+        assert_eq!(code(shop.ban(&door, id, "all", None).await), "admin_only");
+        assert_eq!(code(shop.unban(&door, id).await), "admin_only");
+        assert_eq!(code(shop.set_roles(&door, id, &["user"]).await), "admin_only");
+        let kick = AdminKickUserRequest { id: id.into() };
+        assert_eq!(code(shop.call(&door, |mut c| async move { c.admin_kick_user(kick).await }).await), "admin_only");
+        let end = AdminRevokeSessionRequest { id: id.into(), session_id: mei.call.caller.session_id.clone() };
+        assert_eq!(
+            code(shop.call(&door, |mut c| async move { c.admin_revoke_session(end).await }).await),
+            "admin_only"
+        );
+    }
+    shop.set_roles(&system(), id, &["user"]).await.unwrap();
+    shop.ban(&door, id, "all", None).await.unwrap();
 }

@@ -29,6 +29,8 @@ pub fn settings(storage: Storage, others: &[ServiceSpec]) -> Settings {
     let known = std::iter::once(mallard_identity::service()).chain(others.iter().copied()).collect();
     let mut settings = mallard_testkit::settings(known);
     settings.config = settings.config.set("identity.argon2_memory_kib", 8).set("identity.hash_inline", true);
+    // Few enough to reach; the shipped limit also has to let a house full of shoppers mistype.
+    settings.config = settings.config.set("identity.login_failures_max", 10);
     settings.storage = storage;
     settings.clock = Clock::simulated(START);
     settings.chance = Chance::seeded(7);

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use mallard_db::{MemoryDisk, params};
+use mallard_proto::identity::v1::{ChangePasswordRequest, ReauthenticateRequest};
 use mallard_rpc::Call;
 use mallard_runtime::Storage;
 use mallard_types::Error;
@@ -70,6 +71,69 @@ async fn an_account_is_guarded_against_guesses_from_everywhere() {
     let elsewhere = from("198.51.100.1");
     assert_eq!(fail(&shop, &elsewhere, "mei@example.com").await.code, "too_many_attempts");
     assert_eq!(fail(&shop, &elsewhere, "eve@example.com").await.code, "invalid_credentials", "others go on");
+}
+
+#[tokio::test(start_paused = true)]
+async fn strangers_who_guess_do_not_keep_an_account_out_of_its_home() {
+    let shop = limited(&[("identity.login_account_failures_max", 20)]).await;
+    let mei = shop.register("mei@example.com").await;
+    let home = from("2001:db8:0:1::7");
+    shop.try_login_from(&home, "mei@example.com", PASSWORD, "").await.unwrap();
+    for email in ["mei@example.com", "nobody@example.com"] {
+        for i in 0..20 {
+            let attacker = from(&format!("203.0.113.{}", i % 2));
+            assert_eq!(fail(&shop, &attacker, email).await.code, "invalid_credentials", "{email}");
+        }
+        for address in ["203.0.113.1", "198.51.100.1", ""] {
+            let refused = fail(&shop, &from(address), email).await;
+            assert_eq!(refused.code, "too_many_attempts", "{email} from {address:?}");
+            assert_eq!(refused.retry_after_ms, Some(900_000), "{email} from {address:?}");
+        }
+    }
+    let neighbour = from("2001:db8:0:1::8");
+    assert_eq!(fail(&shop, &neighbour, "mei@example.com").await.code, "invalid_credentials");
+    shop.try_login_from(&neighbour, "mei@example.com", PASSWORD, "").await.unwrap();
+    // Who is signed in is not kept from proving it, wherever it is.
+    let mut abroad = mei.clone();
+    abroad.call.origin = from("203.0.113.1").origin;
+    let again = ReauthenticateRequest { password: PASSWORD.to_owned() };
+    shop.call(&abroad.call, |mut c| async move { c.reauthenticate(again).await }).await.unwrap();
+    let change =
+        ChangePasswordRequest { current_password: PASSWORD.to_owned(), new_password: "a new password".to_owned() };
+    shop.call(&abroad.call, |mut c| async move { c.change_password(change).await }).await.unwrap();
+    // At home, too, guesses are counted.
+    for _ in 0..10 {
+        assert_eq!(fail(&shop, &home, "mei@example.com").await.code, "invalid_credentials");
+    }
+    assert_eq!(fail(&shop, &home, "mei@example.com").await.code, "too_many_attempts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_home_that_an_account_has_long_left_is_like_anywhere_else() {
+    let shop = limited(&[("identity.login_account_failures_max", 10), ("identity.refresh_token_ttl_s", 60)]).await;
+    shop.register("mei@example.com").await;
+    let home = from("203.0.113.7");
+    shop.try_login_from(&home, "mei@example.com", PASSWORD, "").await.unwrap();
+    for _ in 0..10 {
+        fail(&shop, &from("198.51.100.1"), "mei@example.com").await;
+    }
+    assert_eq!(fail(&shop, &home, "mei@example.com").await.code, "invalid_credentials");
+    tokio::time::advance(Duration::from_secs(60)).await;
+    assert_eq!(fail(&shop, &home, "mei@example.com").await.code, "too_many_attempts");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_addresses_of_one_ipv6_network_are_one() {
+    let shop = Shop::open().await;
+    shop.register("mei@example.com").await;
+    for i in 0..10 {
+        assert_eq!(
+            fail(&shop, &from(&format!("2001:db8::{i}:1")), "mei@example.com").await.code,
+            "invalid_credentials"
+        );
+    }
+    assert_eq!(fail(&shop, &from("2001:db8::ffff"), "mei@example.com").await.code, "too_many_attempts");
+    assert_eq!(fail(&shop, &from("2001:db8:0:1::1"), "mei@example.com").await.code, "invalid_credentials");
 }
 
 #[tokio::test(start_paused = true)]
