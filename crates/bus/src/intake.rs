@@ -24,6 +24,9 @@ use crate::{Clock, Switches};
 /// Keys of one delivery handled at once.
 const KEYS_AT_ONCE_MAX: usize = 16;
 
+/// Events handled in one transaction.
+const AT_ONCE_MAX: usize = 64;
+
 /// Events of one delivery.
 const EVENTS_MAX: usize = 1_000;
 
@@ -41,6 +44,16 @@ pub trait Handler: Send + Sync {
     async fn handle(&self, tx: &Tx, event: &Envelope) -> Result<()> {
         let _ = (tx, event);
         Ok(())
+    }
+
+    /// Writes the effects of several new events in order, for handlers that need fewer statements so. Otherwise as
+    /// [`Handler::handle`], which is asked event by event where this answers `false`, having written nothing.
+    ///
+    /// # Errors
+    /// As [`Handler::handle`]'s; the events are then handled one by one, so an error here counts towards nothing.
+    async fn handle_many(&self, tx: &Tx, events: &[&Envelope]) -> Result<bool> {
+        let _ = (tx, events);
+        Ok(false)
     }
 
     /// Does what concerns memory only, such as purging a cache, after the effect is committed. May be called more than once
@@ -119,6 +132,47 @@ impl Intake {
             return Err(bad_subscriptions(service, &message));
         }
         Ok(Intake { service, db, handlers, clock, switches, failing: Mutex::default() })
+    }
+
+    /// Handles events in order, many in a transaction; returns the ids accepted. Whatever stands in the way of that, from the
+    /// first such event on they are handled one by one.
+    async fn apply(&self, events: Vec<Envelope>) -> Vec<String> {
+        let mut accepted = Vec::with_capacity(events.len());
+        let mut rest = &events[..];
+        while let Some((chunk, after)) =
+            rest.split_at_checked(rest.len().min(AT_ONCE_MAX)).filter(|(chunk, _)| chunk.len() > 1)
+            && self.apply_chunk(chunk).await
+        {
+            accepted.extend(chunk.iter().map(|event| event.id.clone()));
+            rest = after;
+        }
+        let keys = by_key(rest.iter().cloned());
+        let applied: Vec<Vec<String>> =
+            stream::iter(keys).map(|events| self.apply_key(events)).buffer_unordered(KEYS_AT_ONCE_MAX).collect().await;
+        accepted.extend(applied.concat());
+        accepted
+    }
+
+    /// Handles events in one transaction if each is new and somebody's who writes; returns whether that was done.
+    async fn apply_chunk(&self, events: &[Envelope]) -> bool {
+        let Some(db) = &self.db else { return false };
+        let mut works = Vec::with_capacity(events.len());
+        for event in events {
+            match self.handlers.get(event.kind.as_str()).filter(|handlers| !handlers.durable.is_empty()) {
+                Some(handlers) => works.push(self.work(event, handlers)),
+                None => return false,
+            }
+        }
+        let is_plain = |work: &Arc<Work>| !work.ignore_inbox && !self.failing.lock().contains(&work.event.id);
+        if !works.iter().all(is_plain) || inbox::apply_all(db, works).await.is_err() {
+            return false;
+        }
+        for event in events {
+            if let Some(handlers) = self.handlers.get(event.kind.as_str()) {
+                self.after(event, handlers).await;
+            }
+        }
+        true
     }
 
     /// Handles events of one key in order; returns the ids accepted. What comes after one that is not accepted waits.
@@ -274,10 +328,8 @@ impl EventIntake for Intake {
             let message = format!("at most {EVENTS_MAX} events at once");
             return Err(mallard_rpc::status(Error::invalid("too_many_events", message).param("events")));
         }
-        let keys = by_key(request.events.into_iter().map(Envelope::from_proto));
-        let applied: Vec<Vec<String>> =
-            stream::iter(keys).map(|events| self.apply_key(events)).buffer_unordered(KEYS_AT_ONCE_MAX).collect().await;
-        Ok(Response::new(DeliverResponse { accepted_ids: applied.concat() }))
+        let events = request.events.into_iter().map(Envelope::from_proto).collect();
+        Ok(Response::new(DeliverResponse { accepted_ids: self.apply(events).await }))
     }
 
     async fn list_dead_letters(

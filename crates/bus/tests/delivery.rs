@@ -98,6 +98,58 @@ async fn a_delivery_costs_three_statements_and_what_the_handler_does() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_comes_together_is_applied_together() {
+    let mut world = World::new(&["cart"]).await;
+    let cart = &world.subscribers[0];
+    for n in 0..32 {
+        world.publish(&format!("evt_{n}"), &format!("ord_{}", n % 5)).await;
+    }
+    let before = cart.db.statements();
+    world.start();
+    world.drained().await;
+    let cart = &world.subscribers[0];
+    assert_eq!(cart.db.statements() - before, 1 + 32, "one for all rows of the inbox, one by the handler for each");
+    let published: Vec<String> = (0..32).map(|n| format!("evt_{n}")).collect();
+    assert_eq!(cart.effects().await, published);
+    assert_eq!(*cart.ledger.seen.lock(), published);
+
+    *cart.ledger.many.lock() = Some(Vec::new());
+    publish_at_once(&world, 100..110).await;
+    world.drained().await;
+    let cart = &world.subscribers[0];
+    assert_eq!(cart.ledger.many.lock().as_deref(), Some(&[10][..]));
+    assert_eq!(cart.effects().await.len(), 42);
+}
+
+/// Publishes events of one order each in one transaction.
+async fn publish_at_once(world: &World, numbers: std::ops::Range<usize>) {
+    let events = numbers.map(|n| world.event(&format!("evt_{n}"), &format!("ord_{n}"))).collect();
+    publish(&world.bus, &world.db, events).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_came_before_or_cannot_be_applied_does_not_hold_up_what_comes_with_it() {
+    let mut world = World::new(&["cart"]).await;
+    publish_at_once(&world, 0..20).await;
+    let cart = &world.subscribers[0];
+    *cart.ledger.many.lock() = Some(Vec::new());
+    cart.set("evt_7", Mode::Panic);
+    // This one was applied, and its answer lost.
+    let seen = "INSERT INTO inbox (event_id, applied_at, applied) VALUES ('evt_3', 1, 1)";
+    cart.db.apply(Unit::new("t.seen").exec(seen, params![])).await.unwrap();
+    world.start();
+    eventually("all others are applied", async || world.subscribers[0].effects().await.len() == 18).await;
+    let cart = &world.subscribers[0];
+    assert!(!cart.effects().await.iter().any(|id| id == "evt_3" || id == "evt_7"));
+    cart.heal("evt_7");
+    world.drained().await;
+    let mut effects = world.subscribers[0].effects().await;
+    effects.sort();
+    effects.dedup();
+    assert_eq!(effects.len(), 19);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_backlog_of_many_pages_is_applied_in_order_per_key() {
     let mut world = World::new(&["cart"]).await;
     for n in 0..1_500 {

@@ -9,6 +9,7 @@ use mallard_proto::events::{ORDER_PAID_V1, ORDER_PLACED_V1, ORDER_REFUNDED_V1};
 use mallard_proto::order::v1::OrderChanged;
 use mallard_types::Result;
 
+use crate::domain::Fact;
 use crate::{convert, error, store};
 
 /// Kinds of events the service wants.
@@ -25,10 +26,19 @@ struct Take;
 #[async_trait]
 impl Handler for Take {
     async fn handle(&self, tx: &Tx, event: &Envelope) -> Result<()> {
-        let changed: OrderChanged = event.decode()?;
-        let order = changed.order.ok_or_else(|| error::bad_order("anything in it"))?;
-        let fact = convert::of_event(&event.kind, event.at, &order)?;
-        store::take(tx, &fact).await?;
+        store::take(tx, &[fact(event)?]).await?;
         Ok(())
     }
+
+    async fn handle_many(&self, tx: &Tx, events: &[&Envelope]) -> Result<bool> {
+        let facts = events.iter().map(|event| fact(event)).collect::<Result<Vec<_>>>()?;
+        store::take(tx, &facts).await?;
+        Ok(true)
+    }
+}
+
+fn fact(event: &Envelope) -> Result<Fact> {
+    let changed: OrderChanged = event.decode()?;
+    let order = changed.order.ok_or_else(|| error::bad_order("anything in it"))?;
+    convert::of_event(&event.kind, event.at, &order)
 }

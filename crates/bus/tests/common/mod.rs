@@ -49,6 +49,8 @@ pub struct Ledger {
     pub modes: Mutex<HashMap<String, Mode>>,
     pub seen: Mutex<Vec<String>>,
     pub calls: Mutex<Vec<Call>>,
+    /// Whether it takes many events at once, and how many it got so.
+    pub many: Mutex<Option<Vec<usize>>>,
 }
 
 #[async_trait]
@@ -67,6 +69,17 @@ impl Handler for Ledger {
                 Ok(())
             }
         }
+    }
+
+    async fn handle_many(&self, tx: &Tx, events: &[&Envelope]) -> Result<bool> {
+        match &mut *self.many.lock() {
+            Some(counts) => counts.push(events.len()),
+            None => return Ok(false),
+        }
+        for event in events {
+            self.handle(tx, event).await?;
+        }
+        Ok(true)
     }
 
     async fn after(&self, event: &Envelope) {

@@ -6,7 +6,7 @@ use mallard_db::{Error as DbError, Row, Tx, Value, params};
 use mallard_types::{Error, Result};
 use prost::Message;
 
-use super::{Store, list};
+use super::{CHUNK_ROWS_MAX, Store, list, marks};
 use crate::domain::{Day, Fact, Points, Refunded, Sale, SoldLine, Sums, What};
 
 /// Topic that says facts were taken.
@@ -16,8 +16,9 @@ const PLACED: &str = "placed";
 const PAID: &str = "paid";
 const REFUNDED: &str = "refunded";
 
-const INSERT: &str = "INSERT INTO facts (order_id, version, kind, at_us, day, currency, amount, units, goods, detail, folded) \
-     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0) ON CONFLICT (order_id, version) DO NOTHING";
+const INSERT: &str =
+    "INSERT INTO facts (order_id, version, kind, at_us, day, currency, amount, units, goods, detail, folded) VALUES ";
+const COLUMNS: usize = 11;
 const OPEN: &str = "SELECT seq, order_id, version, kind, at_us, currency, amount, detail FROM facts \
      WHERE folded = 0 ORDER BY seq LIMIT ?";
 
@@ -45,10 +46,23 @@ struct Detail {
     sellers: BTreeMap<String, i64>,
 }
 
-/// Writes a fact down, once: one statement.
-pub async fn take(tx: &Tx, fact: &Fact) -> Result<(), DbError> {
+/// Writes facts down, each once: one statement for up to 64.
+pub async fn take(tx: &Tx, facts: &[Fact]) -> Result<(), DbError> {
+    for chunk in facts.chunks(CHUNK_ROWS_MAX) {
+        // A fact that is written twice is written once, so the last may fill up a number of rows that is prepared already.
+        let rows = chunk.len().next_power_of_two();
+        let values = chunk.iter().chain(std::iter::repeat_n(&chunk[chunk.len() - 1], rows - chunk.len())).flat_map(row);
+        let sql = format!("{INSERT}{} ON CONFLICT (order_id, version) DO NOTHING", marks(COLUMNS, rows));
+        if tx.execute_dyn(sql, values.collect()).await? > 0 {
+            tx.wake(FACTS_TOPIC);
+        }
+    }
+    Ok(())
+}
+
+fn row(fact: &Fact) -> Vec<Value> {
     let (kind, currency, amount, units, goods, detail) = columns(&fact.what);
-    let values = params![
+    params![
         &fact.order_id,
         fact.version,
         kind,
@@ -58,12 +72,9 @@ pub async fn take(tx: &Tx, fact: &Fact) -> Result<(), DbError> {
         amount,
         units,
         goods,
-        detail.encode_to_vec()
-    ];
-    if tx.execute(INSERT, values).await? == 1 {
-        tx.wake(FACTS_TOPIC);
-    }
-    Ok(())
+        detail.encode_to_vec(),
+        0
+    ]
 }
 
 fn columns(what: &What) -> (&'static str, &str, i64, i64, i64, Detail) {
@@ -118,9 +129,7 @@ impl Store {
         let written = self.db.tx("insight.catch_up", move |tx| {
             let shared = shared.clone();
             async move {
-                for fact in &shared.0 {
-                    take(&tx, fact).await?;
-                }
+                take(&tx, &shared.0).await?;
                 tx.execute(REACHED, params![&shared.1]).await?;
                 Ok::<_, DbError>(())
             }
