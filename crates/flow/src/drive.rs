@@ -10,6 +10,7 @@ use mallard_types::{Error, Kind, Micros, Result};
 use tokio::time::Instant;
 
 use crate::engine::Inner;
+use crate::history::{self, Happened, noted};
 use crate::locks::Held;
 use crate::row::FlowRow;
 use crate::step::{At, Flow, Next, Saved, Wake};
@@ -25,11 +26,17 @@ const STEPS_MAX: usize = 64;
 /// Characters of an error kept in the row.
 const ERROR_CHARS_MAX: usize = 500;
 
-const RETRY: &str = "UPDATE flows SET version = version + 1, wake_at = ?, attempts = ?, last_error = ?, updated_at = ? \
-     WHERE name = ? AND flow_key = ? AND version = ?";
+const RETRY: &str = concat!(
+    "UPDATE flows SET version = version + 1, wake_at = ?, attempts = ?, last_error = ?, updated_at = ?, ",
+    noted!(),
+    " WHERE name = ? AND flow_key = ? AND version = ?"
+);
 
-const STUCK: &str = "UPDATE flows SET state = ?, version = version + 1, wake_at = NULL, stuck = 1, last_error = ?, \
-     updated_at = ? WHERE name = ? AND flow_key = ? AND version = ?";
+const STUCK: &str = concat!(
+    "UPDATE flows SET state = ?, version = version + 1, wake_at = NULL, stuck = 1, last_error = ?, updated_at = ?, ",
+    noted!(),
+    " WHERE name = ? AND flow_key = ? AND version = ?"
+);
 
 /// How a drive left its flow.
 #[derive(Clone, Debug)]
@@ -268,7 +275,8 @@ impl<F: Flow> Driver<'_, F> {
         tracing::warn!(flow = F::NAME, key = self.key, attempts, wait_ms = wait / 1_000, %error, "a step failed and is retried");
         let text = shortened(&error.to_string());
         let due = at.clock_now.saturating_add(wait);
-        let params = params![due, attempts, text, at.clock_now, F::NAME, self.key, at.version];
+        let history = history::failure(at.clock_now, attempts, &text);
+        let params = params![due, attempts, text, at.clock_now, history, F::NAME, self.key, at.version];
         if !guarded(self.inner, "flow.retry", RETRY, params).await? {
             return Ok(After::Reload);
         }
@@ -293,7 +301,9 @@ pub(crate) async fn stick(
     state: String,
     reason: &str,
 ) -> Result<bool> {
-    let params = params![state, shortened(reason), (inner.clock)(), name, key, version];
+    let now = (inner.clock)();
+    let history = history::line(now, Happened::Stuck, reason);
+    let params = params![state, shortened(reason), now, history, name, key, version];
     let stuck = guarded(inner, "flow.stick", STUCK, params).await?;
     if stuck {
         metrics::counter!("mallard_flow_stuck_total", "flow" => name.to_owned()).increment(1);

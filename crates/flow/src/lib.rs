@@ -19,6 +19,7 @@
 mod backoff;
 mod drive;
 mod engine;
+mod history;
 mod list;
 mod locks;
 mod migrations;
@@ -29,6 +30,7 @@ mod write;
 
 pub use drive::Outcome;
 pub use engine::{Clock, Engine, Random};
+pub use history::{Happened, Step};
 pub use list::{FlowInfo, unstick};
 pub use migrations::MIGRATIONS;
 pub use step::{At, Flow, Next};

@@ -3,16 +3,21 @@
 use mallard_db::{Db, Tx, params};
 use mallard_types::{Micros, Result};
 
+use crate::history::{self, Happened, Step, noted};
+
 const LIST_ROWS_MAX: usize = 1_000;
 
 const ALL: &str = "SELECT name, flow_key, state, version, wake_at, signalled, attempts, last_error, stuck, created_at, \
-     updated_at FROM flows ORDER BY name, flow_key LIMIT ?";
+     updated_at, history FROM flows ORDER BY name, flow_key LIMIT ?";
 
 const STUCK: &str = "SELECT name, flow_key, state, version, wake_at, signalled, attempts, last_error, stuck, created_at, \
-     updated_at FROM flows WHERE stuck = 1 ORDER BY name, flow_key LIMIT ?";
+     updated_at, history FROM flows WHERE stuck = 1 ORDER BY name, flow_key LIMIT ?";
 
-const UNSTICK: &str = "UPDATE flows SET stuck = 0, attempts = 0, wake_at = ?, version = version + 1, updated_at = ? \
-     WHERE name = ? AND flow_key = ? AND stuck = 1";
+const UNSTICK: &str = concat!(
+    "UPDATE flows SET stuck = 0, attempts = 0, wake_at = ?, version = version + 1, updated_at = ?, ",
+    noted!(),
+    " WHERE name = ? AND flow_key = ? AND stuck = 1"
+);
 
 /// One flow, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,6 +44,8 @@ pub struct FlowInfo {
     pub created_at: Micros,
     /// When its state was last saved.
     pub updated_at: Micros,
+    /// What it has been through, oldest first; of a long one the newest steps.
+    pub history: Vec<Step>,
 }
 
 pub(crate) async fn list(db: &Db, stuck_only: bool, limit: usize) -> Result<Vec<FlowInfo>> {
@@ -58,6 +65,7 @@ pub(crate) async fn list(db: &Db, stuck_only: bool, limit: usize) -> Result<Vec<
             stuck: row.get(8)?,
             created_at: row.get(9)?,
             updated_at: row.get(10)?,
+            history: history::read(&row.get::<String>(11)?),
         });
     }
     Ok(flows)
@@ -69,7 +77,8 @@ pub(crate) async fn list(db: &Db, stuck_only: bool, limit: usize) -> Result<Vec<
 /// # Errors
 /// The database's errors.
 pub async fn unstick(tx: &Tx, name: &str, key: &str, now: Micros) -> Result<bool> {
-    let rows = tx.execute(UNSTICK, params![now, now, name, key]).await?;
+    let history = history::line(now, Happened::Freed, "");
+    let rows = tx.execute(UNSTICK, params![now, now, history, name, key]).await?;
     tx.wake(crate::WAKE_TOPIC);
     Ok(rows == 1)
 }

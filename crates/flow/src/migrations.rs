@@ -3,12 +3,13 @@
 use mallard_db::Migration;
 
 /// Migrations of the tables the engine needs.
-pub const MIGRATIONS: &[Migration] = &[Migration {
-    version: 20,
-    name: "flows",
-    // wake_at: when the row is due; NULL when it awaits a signal or is stuck.
-    // parked: 1 when the present state is one that awaits or sleeps, so that a signal is for it.
-    sql: "CREATE TABLE flows (
+pub const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 20,
+        name: "flows",
+        // wake_at: when the row is due; NULL when it awaits a signal or is stuck.
+        // parked: 1 when the present state is one that awaits or sleeps, so that a signal is for it.
+        sql: "CREATE TABLE flows (
             name TEXT NOT NULL,
             flow_key TEXT NOT NULL,
             state TEXT NOT NULL,
@@ -24,4 +25,10 @@ pub const MIGRATIONS: &[Migration] = &[Migration {
             PRIMARY KEY (name, flow_key)
           );
           CREATE INDEX flows_by_wake_at ON flows (wake_at)",
-}];
+    },
+    Migration {
+        version: 21,
+        name: "flow_history",
+        sql: "ALTER TABLE flows ADD COLUMN history TEXT NOT NULL DEFAULT ''",
+    },
+];

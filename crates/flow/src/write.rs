@@ -3,6 +3,7 @@
 use mallard_db::{Tx, Unit, Value, params};
 use mallard_types::{Error, Micros, Result};
 
+use crate::history::{Happened, line, noted};
 use crate::step::{At, Flow, Saved, Wake};
 use crate::{FIRST_VERSION, LEASE_MICROS, WAKE_TOPIC};
 
@@ -13,22 +14,31 @@ pub const GUARD_TAG: u32 = 0xf10;
 pub(crate) const MOVED: &str = "flow_moved";
 
 const START: &str = "INSERT INTO flows (name, flow_key, state, version, wake_at, parked, signalled, attempts, stuck, \
-     created_at, updated_at) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?) ON CONFLICT (name, flow_key) DO NOTHING";
+     created_at, updated_at, history) VALUES (?, ?, ?, ?, ?, ?, 0, 0, 0, ?, ?, ?) ON CONFLICT (name, flow_key) DO NOTHING";
 
-pub(crate) const GO: &str = "UPDATE flows SET state = ?, version = version + 1, wake_at = ?, parked = 0, \
-     signalled = signalled - ?, attempts = 0, last_error = NULL, updated_at = ? \
-     WHERE name = ? AND flow_key = ? AND version = ?";
+pub(crate) const GO: &str = concat!(
+    "UPDATE flows SET state = ?, version = version + 1, wake_at = ?, parked = 0, \
+     signalled = signalled - ?, attempts = 0, last_error = NULL, updated_at = ?, ",
+    noted!(),
+    " WHERE name = ? AND flow_key = ? AND version = ?"
+);
 
 /// Parks a row; when a signal is pending that the step did not see, the row is due at once instead.
-pub(crate) const PARK: &str = "UPDATE flows SET state = ?, version = version + 1, \
+pub(crate) const PARK: &str = concat!(
+    "UPDATE flows SET state = ?, version = version + 1, \
      wake_at = CASE WHEN signalled > ? THEN 0 ELSE CAST(? AS BIGINT) END, parked = 1, \
-     signalled = signalled - ?, attempts = 0, last_error = NULL, updated_at = ? \
-     WHERE name = ? AND flow_key = ? AND version = ?";
+     signalled = signalled - ?, attempts = 0, last_error = NULL, updated_at = ?, ",
+    noted!(),
+    " WHERE name = ? AND flow_key = ? AND version = ?"
+);
 
 /// Parks a row only when no signal is pending that the step did not see.
-pub(crate) const PARK_QUIET: &str = "UPDATE flows SET state = ?, version = version + 1, wake_at = ?, parked = 1, \
-     signalled = 0, attempts = 0, last_error = NULL, updated_at = ? \
-     WHERE name = ? AND flow_key = ? AND version = ? AND signalled = ?";
+pub(crate) const PARK_QUIET: &str = concat!(
+    "UPDATE flows SET state = ?, version = version + 1, wake_at = ?, parked = 1, \
+     signalled = 0, attempts = 0, last_error = NULL, updated_at = ?, ",
+    noted!(),
+    " WHERE name = ? AND flow_key = ? AND version = ? AND signalled = ?"
+);
 
 pub(crate) const FINISH: &str = "DELETE FROM flows WHERE name = ? AND flow_key = ? AND version = ?";
 
@@ -69,7 +79,9 @@ pub(crate) fn add_start_leased<F: Flow>(unit: Unit, key: &str, state: &F::State,
 
 fn start_params<F: Flow>(key: &str, state: &F::State, wake_at: Micros, parked: bool) -> Result<Vec<Value>> {
     let created_at = if parked { wake_at } else { wake_at - LEASE_MICROS };
-    Ok(params![F::NAME, key, encode(state)?, FIRST_VERSION, wake_at, parked, created_at, created_at])
+    let state = encode(state)?;
+    let history = line(created_at, Happened::State, &state);
+    Ok(params![F::NAME, key, state, FIRST_VERSION, wake_at, parked, created_at, created_at, history])
 }
 
 /// Saves what comes next inside the step's own transaction; the step then answers [`crate::Next::Saved`]. One statement.
@@ -145,16 +157,19 @@ pub async fn signal<F: Flow>(tx: &Tx, key: &str) -> Result<bool> {
 
 pub(crate) fn go_params(name: &'static str, at: &At, json: String) -> Vec<Value> {
     let lease = at.clock_now + LEASE_MICROS;
-    params![json, lease, at.signals_seen, at.clock_now, name, at.key.as_str(), at.version]
+    let history = line(at.clock_now, Happened::State, &json);
+    params![json, lease, at.signals_seen, at.clock_now, history, name, at.key.as_str(), at.version]
 }
 
 pub(crate) fn park_params(name: &'static str, at: &At, json: String, wake_at: Option<Micros>) -> Vec<Value> {
     let seen = at.signals_seen;
-    params![json, seen, wake_at, seen, at.clock_now, name, at.key.as_str(), at.version]
+    let history = line(at.clock_now, Happened::State, &json);
+    params![json, seen, wake_at, seen, at.clock_now, history, name, at.key.as_str(), at.version]
 }
 
 pub(crate) fn park_quiet_params(name: &'static str, at: &At, json: String, wake_at: Option<Micros>) -> Vec<Value> {
-    params![json, wake_at, at.clock_now, name, at.key.as_str(), at.version, at.signals_seen]
+    let history = line(at.clock_now, Happened::State, &json);
+    params![json, wake_at, at.clock_now, history, name, at.key.as_str(), at.version, at.signals_seen]
 }
 
 pub(crate) fn encode<S: serde::Serialize>(state: &S) -> Result<String> {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use common::*;
 use mallard_db::{CommitFate, CommitHook, params};
-use mallard_flow::{FIRST_VERSION, Outcome};
+use mallard_flow::{FIRST_VERSION, Happened, Outcome};
 use mallard_types::Micros;
 
 #[tokio::test(start_paused = true)]
@@ -81,6 +81,23 @@ async fn a_refusal_and_a_step_that_says_so_make_a_flow_stuck() {
         assert!(stuck[0].last_error.as_ref().unwrap().contains(reason), "{stuck:?}");
         let outcome = world.engine.drive::<Checkout>("ord_1").await.unwrap();
         assert!(matches!(outcome, Outcome::Stuck(Some(State::Pay), _)), "{outcome:?}");
+
+        let mut history = stuck[0].history.iter();
+        let reached: Vec<&str> = history.by_ref().take(2).map(|step| step.text.as_str()).collect();
+        assert_eq!(reached, ["\"Reserve\"", "\"Pay\""]);
+        let last = history.next().unwrap();
+        assert!(
+            last.what == Happened::Stuck && last.text.contains(reason) && last.at == stuck[0].updated_at,
+            "{last:?}"
+        );
+        assert!(history.next().is_none());
+
+        world.book.set(&State::Pay, Mode::Stuck);
+        assert!(world.engine.unstick("checkout", "ord_1").await.unwrap());
+        eventually("it is stuck again", async || world.engine.list(true, 10).await.unwrap().len() == 1).await;
+        let again: Vec<Happened> =
+            world.engine.list(true, 10).await.unwrap()[0].history.iter().map(|step| step.what).collect();
+        assert_eq!(again[3..], [Happened::Freed, Happened::Stuck]);
 
         world.book.heal();
         world.book.pay("ord_1");

@@ -6,7 +6,7 @@ use mallard_flow::FlowInfo;
 use mallard_proto::Timestamp;
 use mallard_proto::platform::v1::platform_service_server::PlatformService;
 use mallard_proto::platform::v1::{
-    Endpoint, Flow, ListBreakersRequest, ListBreakersResponse, ListFlowsRequest, ListFlowsResponse,
+    Endpoint, Flow, FlowStep, ListBreakersRequest, ListBreakersResponse, ListFlowsRequest, ListFlowsResponse,
     ListSlowCallsRequest, ListSlowCallsResponse, MethodState, SlowCall, UnstickFlowRequest, UnstickFlowResponse,
 };
 use mallard_rpc::EndpointState;
@@ -191,5 +191,10 @@ fn flow_message(service: &str, flow: FlowInfo) -> Flow {
         stuck: flow.stuck,
         created_at: Some(Timestamp::from_micros(flow.created_at)),
         updated_at: Some(Timestamp::from_micros(flow.updated_at)),
+        history: flow.history.into_iter().map(step_message).collect(),
     }
+}
+
+fn step_message(step: mallard_flow::Step) -> FlowStep {
+    FlowStep { at: Some(Timestamp::from_micros(step.at)), what: step.what.as_str().to_owned(), text: step.text }
 }
