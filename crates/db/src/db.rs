@@ -14,6 +14,7 @@ use crate::shared::Shared;
 use crate::sqlite::{BatchLimits, SqliteDb};
 use crate::tx::only;
 use crate::unit::{Text, Unit};
+use crate::value::storable;
 use crate::{Error, Migration, Row, Tx, UnitError, Value};
 
 /// Where the databases are.
@@ -147,6 +148,9 @@ impl Db {
     pub async fn apply(&self, unit: Unit) -> Result<(), UnitError> {
         let started = Instant::now();
         let name = unit.name;
+        for statement in &unit.statements {
+            storable(&statement.params)?;
+        }
         let unit = unit.sorted();
         let answer = match &self.inner.engine {
             Engine::Memory(db) => db.apply(&unit),
@@ -196,6 +200,7 @@ impl Db {
     }
 
     async fn read(&self, sql: Text, params: Vec<Value>) -> Result<Vec<Row>, Error> {
+        storable(&params)?;
         let answer = match &self.inner.engine {
             Engine::Memory(db) => db.query(sql.as_str(), &params),
             Engine::Sqlite(db) => db.query(sql.as_str(), &params),

@@ -22,6 +22,9 @@ pub enum Error {
     /// The disk is full or failed. Nothing was written.
     #[error("disk failure: {0}")]
     Disk(String),
+    /// A text holds the character U+0000, which PostgreSQL cannot store; no engine takes it, so that all say the same.
+    #[error("a text holds the character U+0000")]
+    Nul,
     /// A column does not hold the type that was asked for.
     #[error("wrong column: {0}")]
     Type(String),
@@ -66,6 +69,9 @@ impl From<Error> for mallard_types::Error {
             Error::Busy(_) => Self::unavailable("database_busy", "the database is busy, try again"),
             Error::Lost(_) => Self::unavailable("database_unavailable", "the database is not reachable, try again"),
             Error::Disk(_) => Self::unavailable("database_disk", "the database cannot write, try again later"),
+            Error::Nul => {
+                Self::invalid("invalid_text", "a text holds the character U+0000, which cannot be stored; leave it out")
+            }
             _ => Self::internal("database", "something went wrong on our side"),
         };
         known.source(error)

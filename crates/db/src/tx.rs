@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::postgres::PgTx;
 use crate::unit::Text;
+use crate::value::storable;
 use crate::{Error, Row, Value, local};
 
 /// A running transaction, valid inside the closure it was given to; later it answers [`Error::Ended`].
@@ -68,6 +69,7 @@ impl Tx {
     }
 
     async fn read(&self, sql: Text, params: Vec<Value>) -> Result<Vec<Row>, Error> {
+        storable(&params)?;
         match &self.engine {
             Handle::Local(job) => local::query(*job, sql.as_str(), &params),
             Handle::Postgres(tx) => tx.query(&sql, &params).await,
@@ -75,6 +77,7 @@ impl Tx {
     }
 
     async fn write(&self, sql: Text, params: Vec<Value>) -> Result<u64, Error> {
+        storable(&params)?;
         match &self.engine {
             Handle::Local(job) => local::execute(*job, sql.as_str(), &params),
             Handle::Postgres(tx) => tx.execute(&sql, &params).await,

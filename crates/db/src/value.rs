@@ -27,6 +27,12 @@ impl Value {
     }
 }
 
+/// Refuses what PostgreSQL cannot store, whatever the engine.
+pub(crate) fn storable(values: &[Value]) -> Result<(), Error> {
+    let is_storable = |value: &Value| !matches!(value, Value::Text(text) if text.as_bytes().contains(&0));
+    if values.iter().all(is_storable) { Ok(()) } else { Err(Error::Nul) }
+}
+
 macro_rules! from_int {
     ($($type:ty),*) => { $(impl From<$type> for Value { fn from(v: $type) -> Value { Value::Int(i64::from(v)) } })* };
 }

@@ -27,6 +27,7 @@ macro_rules! on_every_engine {
 on_every_engine! {
     basics::ok_commits_and_err_rolls_back,
     basics::every_value_comes_back_as_it_went_in,
+    basics::a_text_with_a_nul_is_refused_before_it_reaches_the_engine,
     basics::lists_are_read_with_statements_made_while_running,
     basics::a_violated_unique_index_is_named,
     basics::other_constraints_are_told_apart,

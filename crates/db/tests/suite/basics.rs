@@ -56,6 +56,22 @@ pub async fn every_value_comes_back_as_it_went_in(fixture: Fixture) {
     assert_eq!(sum.into_values(), params![big, 1, 1, true]);
 }
 
+pub async fn a_text_with_a_nul_is_refused_before_it_reaches_the_engine(fixture: Fixture) {
+    let db = fixture.open().await;
+    let nul = params!["a\0b"];
+    assert_eq!(db.query("SELECT id FROM sales WHERE id = ?", nul.clone()).await, Err(Error::Nul));
+    let add = "INSERT INTO sales (id, sku, buyer) VALUES (?, 's', 'b')";
+    assert_eq!(db.apply(mallard_db::Unit::new("t.add").exec(add, nul.clone())).await, Err(Error::Nul.into()));
+    let written = db.tx("t.add", move |tx| {
+        let nul = nul.clone();
+        async move { tx.execute(add, nul).await }
+    });
+    assert_eq!(written.await, Err(Error::Nul));
+    let error = mallard_types::Error::from(Error::Nul);
+    assert_eq!((error.kind, &*error.code), (mallard_types::Kind::Invalid, "invalid_text"));
+    assert!(db.query("SELECT id FROM sales", vec![]).await.unwrap().is_empty());
+}
+
 pub async fn lists_are_read_with_statements_made_while_running(fixture: Fixture) {
     let db = fixture.open().await;
     let rows = db
