@@ -16,6 +16,8 @@ pub type Now = Arc<dyn Fn() -> Micros + Send + Sync>;
 pub struct Verified {
     /// Who it speaks for.
     pub caller: Caller,
+    /// Id of the key it was signed with; a token is good for no longer than its key.
+    pub kid: String,
     /// When that caller last entered the password; 0 when not known.
     pub authenticated_at: Micros,
     /// When it ceases to be good.
@@ -78,7 +80,8 @@ mod tests {
     #[test]
     fn what_is_asked_for_stays_and_the_rest_is_forgotten() {
         let cache = Cache::new(4);
-        let one = || Arc::new(Verified { caller: Caller::default(), authenticated_at: 0, expires_at: 0 });
+        let one =
+            || Arc::new(Verified { caller: Caller::default(), kid: String::new(), authenticated_at: 0, expires_at: 0 });
         let favourite = Cache::hash("favourite");
         cache.put(favourite, one());
         for token in 0..100 {

@@ -68,6 +68,11 @@ impl Keys {
         Ok(self.known(kid))
     }
 
+    /// Tells whether a key is known, without asking.
+    pub fn has(&self, kid: &str) -> bool {
+        self.known.read().contains_key(kid)
+    }
+
     /// Reads the keys unless some are known.
     ///
     /// # Errors

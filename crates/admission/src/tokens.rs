@@ -70,7 +70,7 @@ impl Tokens {
             return Err(invalid());
         }
         let hash = Cache::hash(token);
-        let verified = match self.cache.get(&hash) {
+        let verified = match self.cache.get(&hash).filter(|verified| self.keys.has(&verified.kid)) {
             Some(verified) => verified,
             None => {
                 let verified = Arc::new(self.check(token).await?);
@@ -131,6 +131,7 @@ impl Tokens {
             roles.push(level.role().to_owned());
         }
         Ok(Verified {
+            kid,
             caller: Caller {
                 kind: CallerKind::User,
                 user_id: claims.sub,
