@@ -101,7 +101,7 @@ pub fn page(error: &Error) -> Reply {
     let body = format!(
         "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>{status_code}</title>\
          <meta name=\"viewport\" content=\"width=device-width\"><meta name=\"color-scheme\" content=\"light dark\"></head>\
-         <body><main><h1>{status_code}</h1><p lang=\"zh\">{chinese}</p><p>{english}</p>{wait}</main></body></html>\n"
+         <body><main id=\"main\"><h1>{status_code}</h1><p lang=\"zh\">{chinese}</p><p>{english}</p>{wait}</main></body></html>\n"
     );
     Reply { status, headers, body: body.into() }
 }
