@@ -14,6 +14,8 @@ use super::workings::soon;
 /// Traces listed when nothing is asked, and at most.
 const TRACES_DEFAULT: usize = 20;
 const TRACES_MAX: i32 = 100;
+/// Calls shown of a trace. A client may give many requests one trace.
+const CALLS_MAX: usize = 50;
 
 impl App {
     /// Lists the requests that took long lately, with their calls that did, the latest first. A process that does not answer
@@ -52,7 +54,7 @@ fn joined(calls: Vec<SlowCall>, limit: usize) -> Vec<SlowTrace> {
         }
     }
     let mut traces: Vec<SlowTrace> = by_trace.into_iter().map(|(trace_id, calls)| trace(trace_id, calls)).collect();
-    traces.sort_by_key(|trace| Reverse(trace.started_at.map(|at| at.micros())));
+    traces.sort_by_key(|trace| Reverse(trace.calls.last().map(started)));
     traces.truncate(limit);
     traces
 }
@@ -60,6 +62,7 @@ fn joined(calls: Vec<SlowCall>, limit: usize) -> Vec<SlowTrace> {
 fn trace(trace_id: String, mut calls: Vec<SlowCall>) -> SlowTrace {
     // Of calls that began together the longer one holds the others.
     calls.sort_by_key(|call| (started(call), Reverse(call.duration_us)));
+    calls.drain(..calls.len().saturating_sub(CALLS_MAX));
     SlowTrace {
         trace_id,
         started_at: calls.first().and_then(|call| call.started_at),
@@ -115,5 +118,16 @@ mod tests {
         let names: Vec<_> = traces[0].calls.iter().map(|call| call.name.as_str()).collect();
         assert_eq!(names, ["POST /store/v1/orders", "order.PlaceOrder", "payment.Pay"]);
         assert_eq!((traces[0].duration_us, traces[0].started_at), (5_000, Some(Timestamp::from_micros(1_000))));
+    }
+
+    #[test]
+    fn a_trace_of_many_requests_shows_the_latest() {
+        let mut calls: Vec<SlowCall> =
+            (0..80).map(|n| call("a", "door", "POST /auth/v1/login", n, 1_000 + n as u64)).collect();
+        calls.push(call("b", "door", "GET /store/v1/me", 50, 10));
+        let traces = joined(calls, 20);
+        assert_eq!(traces.iter().map(|trace| trace.trace_id.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(traces[0].calls.len(), CALLS_MAX);
+        assert_eq!((started(&traces[0].calls[0]), started(&traces[0].calls[49])), (30, 79));
     }
 }
