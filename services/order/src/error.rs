@@ -37,14 +37,19 @@ pub fn address_required() -> Error {
     Error::invalid("address_required", "send address_id or address").param("address_id")
 }
 
-/// The total differs from the one the shopper saw.
-pub fn price_changed(expected: Money, quote: serde_json::Value) -> Error {
+/// The total differs from the one the shopper saw, or the goods do.
+pub fn price_changed(expected: Money, total: Money, quote: serde_json::Value, goods: &str) -> Error {
+    let details = json!({ "quote": quote, "goods": goods });
+    if expected == total {
+        let message = "the goods are no longer those you saw; look at the new quote and send its goods";
+        return Error::conflict("price_changed", message).param("expected_goods").details(details);
+    }
     Error::conflict(
         "price_changed",
         format!("the total is no longer {expected}; look at the new quote and send its total"),
     )
     .param("expected_total")
-    .details(json!({ "quote": quote }))
+    .details(details)
 }
 
 /// This very cart has been ordered already.

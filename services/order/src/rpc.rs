@@ -9,7 +9,7 @@ use mallard_proto::payment::v1::{PaymentInput, Refund as RefundMessage, RefundSt
 use mallard_types::{Error, Result};
 use tonic::{Request, Response, Status};
 
-use crate::app::{App, Page, PayWith, PlaceInput, Placed, RefundInput, Refunded, ReturnsPage, ShipInput};
+use crate::app::{App, Page, PayWith, PlaceInput, Placed, RefundInput, Refunded, ReturnsPage, ShipInput, goods_of};
 use crate::convert;
 use crate::domain::{Order, Return};
 use crate::peers::{Basket, WantedLine, timestamp};
@@ -69,7 +69,8 @@ impl OrderService for Rpc {
         };
         let quote =
             self.app.quote(wanted(request.lines), basket, &request.address_id).await.map_err(mallard_rpc::status)?;
-        Ok(Response::new(QuoteResponse { quote: Some(quote.message) }))
+        let goods = goods_of(&quote.message);
+        Ok(Response::new(QuoteResponse { quote: Some(quote.message), goods }))
     }
 
     async fn place_order(&self, request: Request<PlaceOrderRequest>) -> Answer<PlaceOrderResponse> {
@@ -88,6 +89,7 @@ impl OrderService for Rpc {
                     coupon_codes: request.coupon_codes,
                     shipping_method: request.shipping_method,
                     expected_total,
+                    expected_goods: request.expected_goods,
                     note: request.note,
                     pay,
                     idempotency_key: request.idempotency_key,

@@ -1,9 +1,11 @@
 //! Placing an order: price, hold, write, charge; and paying one that waits.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use mallard_db::{Error as DbError, Tx};
 use mallard_flow::{At, FIRST_VERSION};
+use mallard_proto::promotion::v1 as promo;
 use mallard_rpc::{Caller, Surface};
 use mallard_types::{Error, Kind, Money, Result, id};
 use sha2::{Digest, Sha256};
@@ -43,6 +45,8 @@ pub struct PlaceInput {
     pub coupon_codes: Vec<String>,
     pub shipping_method: String,
     pub expected_total: Money,
+    /// What [`goods_of`] said of the quote the shopper saw; empty where nobody compares.
+    pub expected_goods: String,
     pub note: String,
     pub pay: PayWith,
     pub idempotency_key: String,
@@ -132,10 +136,14 @@ impl App {
             user_id: user_id.to_owned(),
         };
         let quote = self.peers.quote(&basket).await?;
-        if quote.total != input.expected_total {
+        let goods = goods_of(&quote.message);
+        let are_others = !input.expected_goods.is_empty() && input.expected_goods != goods;
+        if quote.total != input.expected_total || are_others {
             return Err(error::price_changed(
                 input.expected_total,
+                quote.total,
                 serde_json::to_value(&quote.message).unwrap_or_default(),
+                &goods,
             ));
         }
         let order = self.new_order(user_id, input, &basket, &quote)?;
@@ -579,6 +587,19 @@ pub(super) fn derived_id(prefix: &str, order: &Order, key: &str) -> String {
     id::make(prefix, order.created_at, random)
 }
 
+/// Fingerprints the goods of a quote, in whatever order they stand: SKUs and quantities, not prices.
+pub fn goods_of(quote: &promo::Quote) -> String {
+    let mut goods: BTreeMap<&str, i64> = BTreeMap::new();
+    for line in &quote.lines {
+        *goods.entry(&line.sku_id).or_default() += line.quantity;
+    }
+    let mut hash = Sha256::new();
+    for (sku_id, quantity) in goods {
+        hash.update(format!("{sku_id}:{quantity}\n"));
+    }
+    hash.finalize()[..16].iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// Fingerprints what the shopper asked for; the card itself is not part of it.
 fn request_hash(input: &PlaceInput) -> Vec<u8> {
     let lines: Vec<_> = input.lines.iter().map(|l| (&l.sku_id, l.quantity, l.agreed_unit_price_nanos)).collect();
@@ -588,5 +609,32 @@ fn request_hash(input: &PlaceInput) -> Vec<u8> {
         "{lines:?}{:?}{address:?}{:?}{:?}{total:?}{:?}{:?}",
         input.address_id, input.coupon_codes, input.shipping_method, input.note, input.pay.method
     );
+    // Requests that name no goods keep the fingerprint they had before there were any to name.
+    if !input.expected_goods.is_empty() {
+        parts.push_str(&format!("{:?}", input.expected_goods));
+    }
     Sha256::digest(parts).to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn quote(lines: &[(&str, i64)]) -> promo::Quote {
+        let line = |&(sku_id, quantity): &(&str, i64)| promo::QuoteLine {
+            sku_id: sku_id.into(),
+            quantity,
+            ..promo::QuoteLine::default()
+        };
+        promo::Quote { lines: lines.iter().map(line).collect(), ..promo::Quote::default() }
+    }
+
+    #[test]
+    fn goods_are_told_apart_by_sku_and_quantity_only() {
+        let goods = |lines: &[(&str, i64)]| goods_of(&quote(lines));
+        assert_eq!(goods(&[("sku_a", 1), ("sku_b", 2)]), goods(&[("sku_b", 1), ("sku_a", 1), ("sku_b", 1)]));
+        for other in [&[("sku_a", 1)][..], &[("sku_a", 2), ("sku_b", 2)], &[("sku_a", 1), ("sku_c", 2)], &[]] {
+            assert_ne!(goods(&[("sku_a", 1), ("sku_b", 2)]), goods(other));
+        }
+    }
 }
