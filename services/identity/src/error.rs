@@ -146,9 +146,7 @@ impl From<Refusal> for Error {
                 let message = format!("the address book holds {ADDRESSES_MAX} addresses; delete one first");
                 Error::refused("address_book_full", message)
             }
-            Refusal::VersionMismatch => {
-                Error::precondition("version_mismatch", "the profile has changed; read it again")
-            }
+            Refusal::VersionMismatch => Error::precondition("version_mismatch", "it has changed; read it again"),
             Refusal::ChangedMeanwhile => {
                 Error::conflict("changed_meanwhile", "somebody else changed it at the same moment; try again")
             }

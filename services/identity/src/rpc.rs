@@ -191,7 +191,7 @@ impl IdentityService for Rpc {
 
     async fn admin_set_roles(&self, request: Request<AdminSetRolesRequest>) -> Answer<AdminSetRolesResponse> {
         let r = request.into_inner();
-        let user = self.app.set_roles(r.id, &r.roles, r.seller_id).await.map_err(status)?;
+        let user = self.app.set_roles(r.id, &r.roles, r.seller_id, r.if_version).await.map_err(status)?;
         Ok(Response::new(AdminSetRolesResponse { roles: user.roles.names() }))
     }
 
@@ -248,13 +248,13 @@ impl IdentityService for Rpc {
     }
 
     async fn admin_list_roles(&self, _: Request<AdminListRolesRequest>) -> Answer<AdminListRolesResponse> {
-        let roles = self.app.role_defs().await.map_err(status)?;
-        Ok(Response::new(AdminListRolesResponse { roles: roles.into_iter().map(Role::from).collect() }))
+        let (roles, version) = self.app.role_defs().await.map_err(status)?;
+        Ok(Response::new(AdminListRolesResponse { roles: roles.into_iter().map(Role::from).collect(), version }))
     }
 
     async fn admin_put_role(&self, request: Request<AdminPutRoleRequest>) -> Answer<AdminPutRoleResponse> {
         let r = request.into_inner();
-        let role = self.app.put_role(r.name, r.inherits, r.note).await.map_err(status)?;
+        let role = self.app.put_role(r.name, r.inherits, r.note, r.if_version).await.map_err(status)?;
         Ok(Response::new(AdminPutRoleResponse { role: Some(role.into()) }))
     }
 
@@ -269,7 +269,8 @@ impl IdentityService for Rpc {
     }
 
     async fn admin_put_allow_list(&self, r: Request<AdminPutAllowListRequest>) -> Answer<AdminPutAllowListResponse> {
-        let (paths, version, warnings) = self.app.put_allow_list(r.into_inner().paths).await.map_err(status)?;
+        let r = r.into_inner();
+        let (paths, version, warnings) = self.app.put_allow_list(r.paths, r.if_version).await.map_err(status)?;
         Ok(Response::new(AdminPutAllowListResponse { paths, version, warnings }))
     }
 

@@ -110,11 +110,16 @@ impl App {
     /// Replaces the allow-list. The same again changes nothing. Says besides of each entry that opens nothing why.
     ///
     /// # Errors
-    /// `admin_only`, `invalid_allowed_path`, `allow_list_full`.
-    pub async fn put_allow_list(&self, paths: Vec<String>) -> Result<(Vec<String>, i64, Vec<String>)> {
+    /// `admin_only`, `invalid_allowed_path`, `allow_list_full`; `version_mismatch` when another version of the list was seen.
+    pub async fn put_allow_list(
+        &self,
+        paths: Vec<String>,
+        if_version: Option<i64>,
+    ) -> Result<(Vec<String>, i64, Vec<String>)> {
         require_admin_role()?;
         paths.iter().try_for_each(|path| mallard_access::check_allowed_path(path))?;
-        let rules = self.change_access(move |rules| Ok(rules.set_allow_list(paths.clone())?)).await?;
+        let rules =
+            self.change_access(move |rules| Ok(rules.seen(if_version, rules.set_allow_list(paths.clone())?)?)).await?;
         let warnings = rules.allow_list.iter().filter_map(|entry| contract::warning(entry)).collect();
         Ok((rules.allow_list, rules.version, warnings))
     }

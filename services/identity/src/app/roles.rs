@@ -11,26 +11,33 @@ use crate::store;
 
 impl App {
     /// Replaces an account's roles and, where given, the seller it acts for. Its sessions go on; the new roles hold for
-    /// them, too. The same roles again change nothing.
+    /// them, too. The same roles again change nothing, whatever version they were decided on.
     ///
     /// # Errors
     /// `admin_only` also for somebody without role admin who would grant or take it, or without its rights who would grant
     /// what its own roles do not have or change the seller; `user_not_found`, `unknown_role`, `roles_empty`,
-    /// `too_many_roles`, `last_admin`.
-    pub async fn set_roles(&self, id: String, roles: &[String], seller_id: Option<String>) -> Result<User> {
+    /// `too_many_roles`, `last_admin`; `version_mismatch` when another version of the account was seen.
+    pub async fn set_roles(
+        &self,
+        id: String,
+        roles: &[String],
+        seller_id: Option<String>,
+        if_version: Option<i64>,
+    ) -> Result<User> {
         require_operator()?;
         if let Some(seller_id) = &seller_id {
             check_seller_id(seller_id)?;
         }
         let roles = Roles::parse(roles.iter().map(String::as_str))?;
-        let input = (id, roles, seller_id, self.ctx.id("sel"));
-        self.tx("identity.set_roles", input, |work, (id, roles, seller_id, new_seller_id)| async move {
+        let input = (id, roles, seller_id, self.ctx.id("sel"), if_version);
+        self.tx("identity.set_roles", input, |work, (id, roles, seller_id, new_seller_id, if_version)| async move {
             let before = work.user(&id).await?;
             work.may_touch(&before).await?;
             let moves = seller_id.as_ref().is_some_and(|seller_id| *seller_id != before.seller_id);
             work.may_grant(&roles, Some(&before.roles), moves).await?;
             let mut user = before.clone();
             if user.change_roles(roles, seller_id, new_seller_id, work.now) {
+                before.expect_version(if_version)?;
                 work.save(&before, &user).await?;
                 work.announce(&user).await?;
                 work.record("user.roles", &id, Some(told(&before)), Some(told(&user))).await?;
@@ -40,25 +47,33 @@ impl App {
         .await
     }
 
-    /// Returns every role there is, in order of name.
+    /// Returns every role there is, in order of name, and the version they are of.
     ///
     /// # Errors
     /// `admin_only`.
-    pub async fn role_defs(&self) -> Result<Vec<RoleDef>> {
+    pub async fn role_defs(&self) -> Result<(Vec<RoleDef>, i64)> {
         require_operator()?;
-        store::roles(&self.db).await
+        let rules = store::ruleset(&self.db).await?;
+        Ok((rules.roles, rules.version))
     }
 
     /// Makes a role, or changes what it inherits and is for. The same again changes nothing.
     ///
     /// # Errors
-    /// `admin_only`, `invalid_role`, `unknown_role` for a parent, `role_cycle`, `roles_full`, `would_lock_out`.
-    pub async fn put_role(&self, name: String, inherits: Vec<String>, note: String) -> Result<RoleDef> {
+    /// `admin_only`, `invalid_role`, `unknown_role` for a parent, `role_cycle`, `roles_full`, `would_lock_out`;
+    /// `version_mismatch` when another version of the list was seen.
+    pub async fn put_role(
+        &self,
+        name: String,
+        inherits: Vec<String>,
+        note: String,
+        if_version: Option<i64>,
+    ) -> Result<RoleDef> {
         require_admin_role()?;
         let role = RoleDef::new(name, inherits, note)?;
         mallard_access::check_role(&role.role)?;
         let wanted = role.clone();
-        self.change_access(move |rules| Ok(rules.put_role(wanted.clone())?)).await?;
+        self.change_access(move |rules| Ok(rules.seen(if_version, rules.put_role(wanted.clone())?)?)).await?;
         Ok(role)
     }
 

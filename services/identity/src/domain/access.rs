@@ -227,6 +227,18 @@ impl Ruleset {
         Ok((kept != self.allow_list).then(|| Edit::SetAllowList(self.allow_list.clone(), kept)))
     }
 
+    /// Lets a change through that was decided on this version, or on none in particular. What changes nothing was decided on
+    /// any.
+    ///
+    /// # Errors
+    /// `version_mismatch`.
+    pub fn seen(&self, version: Option<i64>, edit: Option<Edit>) -> Result<Option<Edit>, Refusal> {
+        match version {
+            Some(version) if edit.is_some() && version != self.version => Err(Refusal::VersionMismatch),
+            _ => Ok(edit),
+        }
+    }
+
     /// Returns what would be in force after a change.
     pub fn after(&self, edit: &Edit) -> Ruleset {
         let mut next = Ruleset { version: self.version + 1, ..self.clone() };

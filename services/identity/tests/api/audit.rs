@@ -88,7 +88,7 @@ async fn every_action_of_operators_is_logged_once_and_holds_nothing_secret() {
         let rule = AdminCreatePolicyRequest { role: "support".into(), path: "/x".into(), ..Default::default() };
         shop.create_policy(by, rule).await.unwrap();
         shop.put_role(by, "support", &["seller"]).await.unwrap();
-        let list = AdminPutAllowListRequest { paths: owned(&["/x"]) };
+        let list = AdminPutAllowListRequest { paths: owned(&["/x"]), if_version: None };
         shop.call(by, |mut c| async move { c.admin_put_allow_list(list).await }).await.unwrap();
     }
     expected.extend(["user.unban", "user.kick", "user.roles", "policy.create", "role.put", "allow_list.put"]);

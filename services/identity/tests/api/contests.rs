@@ -37,6 +37,45 @@ async fn one_rule_made_twenty_times_at_once_is_one_rule() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn of_many_lists_and_roles_decided_on_one_version_one_is_written() {
+    on_every_store(|shop| async move {
+        let seen = shop.access(0).await.version;
+        let lists = at_once((0..8).map(|i| {
+            let shop = shop.clone();
+            let request = AdminPutAllowListRequest { paths: vec![format!("/store/v1/{i}")], if_version: Some(seen) };
+            async move { shop.call(&system(), |mut c| async move { c.admin_put_allow_list(request).await }).await }
+        }))
+        .await;
+        let (written, refused): (Vec<_>, Vec<_>) = lists.into_iter().partition(Result::is_ok);
+        assert_eq!(written.len(), 1);
+        assert!(refused.into_iter().all(|list| list.unwrap_err().code == "version_mismatch"));
+        let list = shop.access(0).await.allow_list;
+        // The same again, as after a lost answer, is done already; a role is decided on a version just so.
+        let again = AdminPutAllowListRequest { paths: list.clone(), if_version: Some(seen) };
+        let again = shop.call(&system(), |mut c| async move { c.admin_put_allow_list(again).await }).await.unwrap();
+        assert_eq!(again.paths, list);
+        let by = system();
+        let roles = shop.call(&by, |mut c| async move { c.admin_list_roles(AdminListRolesRequest {}).await });
+        let present = roles.await.unwrap().version;
+        let put = |inherits: &str, version| {
+            let request = AdminPutRoleRequest {
+                name: "clerk".into(),
+                inherits: vec![inherits.into()],
+                if_version: Some(version),
+                ..AdminPutRoleRequest::default()
+            };
+            let shop = shop.clone();
+            async move { shop.call(&system(), |mut c| async move { c.admin_put_role(request).await }).await }
+        };
+        put("user", present).await.unwrap();
+        put("user", present).await.unwrap();
+        assert_eq!(put("seller", present).await.unwrap_err().code, "version_mismatch");
+        put("seller", present + 1).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn a_role_that_is_granted_and_deleted_at_once_is_either_held_or_gone() {
     on_every_store(|shop| async move {
         let mei = shop.register("mei@example.com").await;

@@ -187,6 +187,30 @@ async fn new_roles_hold_at_once_and_end_no_session() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn roles_decided_on_an_older_account_are_refused_unless_they_are_so_already() {
+    let shop = Shop::open().await;
+    let admin = shop.admin(ADMIN).await;
+    let mei = shop.register("mei@example.com").await;
+    let seen = mei.user.version;
+    let set = |roles: &[&str], if_version| {
+        let request = AdminSetRolesRequest {
+            id: mei.user.id.clone(),
+            roles: roles.iter().map(|role| (*role).to_owned()).collect(),
+            if_version,
+            ..AdminSetRolesRequest::default()
+        };
+        shop.call(&admin.call, |mut c| async move { c.admin_set_roles(request).await })
+    };
+    assert_eq!(set(&["user", "seller"], Some(seen)).await.unwrap().roles, ["seller", "user"]);
+    // The same again, as after a lost answer, is done already.
+    assert_eq!(set(&["user", "seller"], Some(seen)).await.unwrap().roles, ["seller", "user"]);
+    let late = set(&["user"], Some(seen)).await.unwrap_err();
+    assert_eq!((late.kind.as_str(), late.code.as_ref()), ("precondition", "version_mismatch"));
+    assert_eq!(roles(&shop, &admin.call, &mei.user.id).await.unwrap(), ["seller", "user"]);
+    assert_eq!(set(&["user"], None).await.unwrap().roles, ["user"]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_last_operator_stays() {
     let shop = Shop::open().await;
     let admin = shop.admin(ADMIN).await;

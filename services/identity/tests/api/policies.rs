@@ -31,7 +31,7 @@ async fn explained(shop: &Shop, roles: &[&str], domain: &str, method: &str, path
 }
 
 async fn put_allow_list(shop: &Shop, by: &Call, paths: &[&str]) -> Result<AdminPutAllowListResponse> {
-    let request = AdminPutAllowListRequest { paths: owned(paths) };
+    let request = AdminPutAllowListRequest { paths: owned(paths), if_version: None };
     shop.call(by, |mut c| async move { c.admin_put_allow_list(request).await }).await
 }
 
@@ -222,8 +222,12 @@ async fn a_role_in_a_sellers_domain_is_good_there_only() {
     assert!(explained(&shop, &["packer@sel_1"], "sel_1", "GET", "/seller/v1/orders/ord_1").await.allowed);
     assert!(!explained(&shop, &["packer@sel_1"], "sel_2", "GET", "/seller/v1/orders/ord_1").await.allowed);
     let mei = shop.register("mei@example.com").await;
-    let request =
-        AdminSetRolesRequest { id: mei.id(), roles: owned(&["user", "packer@sel_1"]), seller_id: Some("sel_1".into()) };
+    let request = AdminSetRolesRequest {
+        id: mei.id(),
+        roles: owned(&["user", "packer@sel_1"]),
+        seller_id: Some("sel_1".into()),
+        if_version: None,
+    };
     let set = shop.call(&system(), |mut c| async move { c.admin_set_roles(request).await }).await.unwrap();
     assert_eq!(set.roles, ["packer@sel_1", "user"]);
     assert_eq!(shop.verify(&mei.tokens.access_token).await.seller_id, "sel_1");
@@ -373,7 +377,12 @@ async fn a_policy_makes_an_operator_but_no_administrator() {
 }
 
 async fn set_seller(shop: &Shop, by: &Call, id: &str, roles: &[&str], seller_id: &str) -> Result<Vec<String>> {
-    let request = AdminSetRolesRequest { id: id.into(), roles: owned(roles), seller_id: Some(seller_id.into()) };
+    let request = AdminSetRolesRequest {
+        id: id.into(),
+        roles: owned(roles),
+        seller_id: Some(seller_id.into()),
+        if_version: None,
+    };
     Ok(shop.call(by, |mut c| async move { c.admin_set_roles(request).await }).await?.roles)
 }
 

@@ -221,7 +221,7 @@ impl Shop {
     }
 
     pub async fn set_roles(&self, by: &Call, id: &str, roles: &[&str]) -> Result<Vec<String>> {
-        let request = AdminSetRolesRequest { id: id.to_owned(), roles: owned(roles), seller_id: None };
+        let request = AdminSetRolesRequest { id: id.to_owned(), roles: owned(roles), ..Default::default() };
         Ok(self.call(by, |mut c| async move { c.admin_set_roles(request).await }).await?.roles)
     }
 
@@ -262,7 +262,8 @@ impl Shop {
     }
 
     pub async fn put_role(&self, by: &Call, name: &str, inherits: &[&str]) -> Result<Role> {
-        let request = AdminPutRoleRequest { name: name.to_owned(), inherits: owned(inherits), note: String::new() };
+        let request =
+            AdminPutRoleRequest { name: name.to_owned(), inherits: owned(inherits), ..AdminPutRoleRequest::default() };
         Ok(self.call(by, |mut c| async move { c.admin_put_role(request).await }).await?.role.unwrap())
     }
 
