@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST};
+use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, REFERER};
 use http::request::Parts;
 use mallard_gateway_core::edge::request_id;
 use mallard_gateway_core::origin;
@@ -15,7 +15,7 @@ use mallard_types::{Error, Result};
 use tokio::time::Instant;
 use tonic::{Response, Status};
 
-use crate::domain::{Lang, Secret, negotiate, split_language};
+use crate::domain::{Lang, Secret, local_path, negotiate, split_language};
 use crate::session::Session;
 use crate::site::Site;
 use crate::text::Text;
@@ -28,19 +28,36 @@ pub const LANGUAGE_COOKIE: &str = "mallard_language";
 /// What the door says of a token that may have a successor.
 const TOKEN_IS_OVER: [&str; 3] = ["token_expired", "invalid_token", "session_revoked"];
 
+/// Most fields of a query that are read; what comes after them is no link of ours.
+const QUERY_FIELDS_MAX: usize = 1_000;
+/// Most fields of a form: a product of 100 variants with 10 options has less than half of them.
+const FORM_FIELDS_MAX: usize = 4_000;
+
 /// Fields of a query or a form, in order.
 #[derive(Clone, Debug, Default)]
 pub struct Fields(Vec<(String, String)>);
 
 impl Fields {
-    /// Reads urlencoded fields; at most 1,000.
+    /// Reads the urlencoded fields of a query; at most 1,000.
     pub fn parse(text: &[u8]) -> Fields {
-        Fields(form_urlencoded::parse(text).take(1_000).map(|(name, value)| (name.into(), value.into())).collect())
+        let pairs = form_urlencoded::parse(text).take(QUERY_FIELDS_MAX);
+        Fields(pairs.map(|(name, value)| (name.into(), value.into())).collect())
     }
 
-    /// Takes fields that were read elsewhere, at most 1,000.
-    pub fn of(pairs: impl IntoIterator<Item = (String, String)>) -> Fields {
-        Fields(pairs.into_iter().take(1_000).collect())
+    /// Reads the urlencoded fields of a form. Never a part of them: what is missing would be taken for what is not wanted.
+    ///
+    /// # Errors
+    /// `form_too_large` for more than 4,000.
+    pub fn form(text: &[u8]) -> Result<Fields> {
+        if form_urlencoded::parse(text).nth(FORM_FIELDS_MAX).is_some() {
+            return Err(Error::invalid("form_too_large", "a form has at most 4,000 fields"));
+        }
+        Ok(Fields(form_urlencoded::parse(text).map(|(name, value)| (name.into(), value.into())).collect()))
+    }
+
+    /// Takes fields that were read elsewhere.
+    pub fn of(pairs: Vec<(String, String)>) -> Fields {
+        Fields(pairs)
     }
 
     /// Returns all fields in order.
@@ -107,11 +124,17 @@ pub struct Ask {
     pub language_cookie: Option<Lang>,
     /// For support and logs.
     pub request_id: String,
+    /// Path and query of the page the request came from, where that was one of ours; else empty.
+    pub from: String,
+    /// Refresh token when the request began: where there is another at its end, the cookie lives on.
+    pub refresh_before: String,
     /// Network address of the visitor's own machine.
     pub address: Option<IpAddr>,
     trace: Trace,
     origin: Arc<Origin>,
     started: Instant,
+    /// When its calls may begin: a form that takes long to come leaves them their time.
+    ready: Instant,
 }
 
 impl Ask {
@@ -138,6 +161,7 @@ impl Ask {
         let lang = forced.or(language_cookie).or(profile).unwrap_or_else(accepted);
         let query_text = parts.uri.query().unwrap_or_default().to_owned();
         let is_new = known.is_none();
+        let started = Instant::now();
         let secret = known.unwrap_or_else(|| site.sessions.secret());
         Ok(Ask {
             lang,
@@ -155,6 +179,8 @@ impl Ask {
             file: None,
             tls,
             host: header(headers, HOST.as_str()).to_owned(),
+            from: from(headers),
+            refresh_before: session.as_ref().map(|one| one.stored().kept.refresh().to_owned()).unwrap_or_default(),
             is_new,
             csrf: secret.csrf(),
             secret,
@@ -164,7 +190,8 @@ impl Ask {
             trace: Trace::parse(header(headers, "traceparent")).unwrap_or_else(|| site.trace()),
             origin: origin::origin(client, headers),
             address: client.address,
-            started: Instant::now(),
+            started,
+            ready: started,
             site,
         })
     }
@@ -202,7 +229,7 @@ impl Ask {
         Call {
             caller,
             trace: self.trace,
-            deadline: Some(self.started + Duration::from_millis(timeout_ms)),
+            deadline: Some(self.ready + Duration::from_millis(timeout_ms)),
             request_id: self.request_id.clone(),
             origin: Some(Arc::clone(&self.origin)),
             ..Call::default()
@@ -226,7 +253,7 @@ impl Ask {
     ///
     /// # Errors
     /// As [`Ask::permit`].
-    pub async fn permit_with(&self, session: &Session, verb: &str, path: &str) -> Result<Caller> {
+    pub async fn permit_with(&self, session: &Arc<Session>, verb: &str, path: &str) -> Result<Caller> {
         let site = &self.site;
         let decide = async {
             let Some(access) = site.sessions.access(session).await? else {
@@ -259,6 +286,11 @@ impl Ask {
         self.permit("GET", "/store/v1/me").await
     }
 
+    /// Tells whether somebody is signed in, as far as the session knows.
+    pub fn is_signed_in(&self) -> bool {
+        self.session.as_ref().is_some_and(|session| session.stored().kept.user.is_some())
+    }
+
     /// Returns the token of the guest's cart, empty without one.
     pub fn cart_token(&self) -> String {
         self.session.as_ref().map(|session| session.stored().kept.cart_token.clone()).unwrap_or_default()
@@ -289,12 +321,21 @@ impl Ask {
         format!("{}{path}", self.base)
     }
 
-    /// Returns path and query of this page without the language, to come back to.
+    /// Returns path and query of this page without the language, to come back to; the first page for a path that a browser
+    /// could take for another host.
     pub fn here(&self) -> String {
+        if local_path(&self.path).is_none() {
+            return "/".to_owned();
+        }
         match self.query_text.is_empty() {
             true => self.path.clone(),
             false => format!("{}?{}", self.path, self.query_text),
         }
+    }
+
+    /// Begins the time of the calls anew: the form has only now come in whole.
+    pub fn form_came(&mut self) {
+        self.ready = Instant::now();
     }
 
     /// Returns how long the request has been under way.
@@ -349,6 +390,14 @@ pub fn header<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
 }
 
+/// Returns path and query of the page a request came from, where it was one of this shop's.
+fn from(headers: &HeaderMap) -> String {
+    let (host, page) = (header(headers, HOST.as_str()), header(headers, REFERER.as_str()));
+    let rest = page.split_once("://").and_then(|(_, rest)| rest.strip_prefix(host));
+    let path = rest.filter(|path| !host.is_empty() && local_path(path).is_some());
+    path.unwrap_or_default().to_owned()
+}
+
 fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get_all(COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|line| line.split(';')).find_map(
         |pair| {
@@ -360,7 +409,34 @@ fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use super::route;
+    use super::*;
+
+    #[test]
+    fn only_pages_of_this_shop_are_gone_back_to() {
+        let from = |page: &str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(HOST, "shop.test".parse().unwrap());
+            headers.insert(REFERER, page.parse().unwrap());
+            from(&headers)
+        };
+        assert_eq!(from("https://shop.test/zh/p/prod_1?sku=a"), "/zh/p/prod_1?sku=a");
+        for other in [
+            "https://shop.test.evil.example/",
+            "https://evil.example/shop.test/",
+            "https://shop.test//evil.example",
+            "",
+        ] {
+            assert_eq!(from(other), "", "{other}");
+        }
+    }
+
+    #[test]
+    fn a_form_is_read_whole_or_not_at_all() {
+        let form = |fields: usize| Fields::form("a=1&".repeat(fields).as_bytes()).map(|read| read.pairs().count());
+        assert_eq!(form(FORM_FIELDS_MAX).unwrap(), FORM_FIELDS_MAX);
+        assert_eq!(form(FORM_FIELDS_MAX + 1).unwrap_err().code, "form_too_large");
+        assert_eq!(Fields::parse("a=1&".repeat(2_000).as_bytes()).pairs().count(), QUERY_FIELDS_MAX);
+    }
 
     #[test]
     fn what_a_visitor_sends_is_one_part_of_a_route() {

@@ -34,10 +34,10 @@ use mallard_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use mallard_rpc::{Caller, ServiceChannel};
 use mallard_runtime::Context;
 use mallard_types::Result;
-use tokio::sync::Semaphore;
 use tonic::{Response, Status};
 
 use crate::ask::Ask;
+use crate::console::upload::Places;
 use crate::pages::operator::Examination;
 
 /// Most files on their way at once.
@@ -53,7 +53,7 @@ pub struct Console {
     insight: InsightServiceClient<ServiceChannel>,
     gateway: GatewayServiceClient<ServiceChannel>,
     /// Places for files on their way.
-    pub uploads: Semaphore,
+    pub uploads: Places,
     /// The check of the books that runs, or ran last.
     pub examination: Examination,
 }
@@ -67,7 +67,7 @@ impl Console {
             payment: ctx.client(),
             insight: ctx.client(),
             gateway: ctx.client(),
-            uploads: Semaphore::new(UPLOADS_MAX),
+            uploads: Places::new(UPLOADS_MAX),
             examination: Examination::default(),
         }
     }
@@ -152,6 +152,11 @@ pub fn fresh_key(ask: &Ask) -> String {
 /// Returns the key a form brought, cut to what every service takes.
 pub fn sent_key(ask: &Ask) -> String {
     ask.form.get("key").chars().take(100).collect()
+}
+
+/// Leads to what a page leaves out after a form was refused, so that it asks no more than any other.
+pub fn look_again(ask: &Ask, path: String) -> view::Part {
+    view::Part::Links(vec![(ask.link(&path), text::Words::of(ask.lang).look_again.to_owned())])
 }
 
 /// Writes a link with those fields that hold something.

@@ -5,36 +5,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, to_bytes};
+use axum::body::Body;
 use axum::extract::Request;
 use axum::response::Response;
-use bytes::Bytes;
 use futures_util::FutureExt;
 use http::{HeaderMap, Method};
 use mallard_admission::Door;
 use mallard_rpc::{Surface, Trace};
 use mallard_runtime::{Context, Task};
-use mallard_types::{Error, Kind, Result};
+use mallard_types::{Error, Result};
 use tokio::sync::Semaphore;
 
 use crate::answer::{Answer, seal};
-use crate::ask::{Ask, Fields};
+use crate::ask::Ask;
 use crate::assets;
-use crate::catalogue::Catalogue;
-use crate::config::Config;
 use crate::best::BestSellers;
+use crate::catalogue::Catalogue;
 use crate::client::Clients;
-use crate::console::Console;
+use crate::config::Config;
+use crate::console::{Console, upload};
 use crate::copies::Copies;
-use crate::images::{self, Images};
 use crate::domain::{has_prefix, split_language};
+use crate::images::{self, Images};
 use crate::pages::{self, Route};
 use crate::peers::Peers;
 use crate::session::Sessions;
 use crate::stand::ASSETS;
 use crate::visits::Visits;
 
+/// Largest form of the shop's pages.
 const FORM_BYTES_MAX: usize = 64 * 1024;
+/// Largest form of the consoles, for who is signed in: two descriptions of 20,000 characters, of nine bytes each as browsers
+/// write Chinese ones, and much room.
+const CONSOLE_FORM_BYTES_MAX: usize = 512 * 1024;
 
 /// What every page may use.
 pub struct Site {
@@ -180,21 +183,18 @@ async fn answer(
     }
     if is_form {
         if route.takes_file() {
-            (ask.form, ask.file) = crate::console::upload::read(ask, headers, body).await?;
+            (ask.form, ask.file) = upload::read(ask, headers, body).await?;
         } else {
-            ask.form = Fields::parse(&read(body).await?);
+            let is_console = matches!(route, Route::Seller(_) | Route::Operator(_)) && ask.is_signed_in();
+            let bytes_max = if is_console { CONSOLE_FORM_BYTES_MAX } else { FORM_BYTES_MAX };
+            ask.form = upload::read_fields(body, bytes_max).await?;
         }
+        ask.form_came();
         ask.check_form(headers)?;
     } else if let Some(answer) = site.copies.answer(ask, &route).await {
         return answer;
     }
     pages::answer(ask, route, is_form).await
-}
-
-async fn read(body: Body) -> Result<Bytes> {
-    to_bytes(body, FORM_BYTES_MAX)
-        .await
-        .map_err(|_| Error::new(Kind::Invalid, "form_unreadable", "the form is too large or was cut off"))
 }
 
 fn report(ask: &Ask, page: &'static str, method: &Method, response: &Response) {

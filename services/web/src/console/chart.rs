@@ -8,7 +8,8 @@ use crate::domain::round_up;
 /// Size of the drawing in its own units; the stylesheet fits it to the screen.
 const WIDTH: i64 = 400;
 const HEIGHT: i64 = 210;
-const LEFT: i64 = 8;
+/// Left of it the axis says its numbers.
+const LEFT: i64 = 84;
 const RIGHT: i64 = 392;
 const TOP: i64 = 34;
 const BOTTOM: i64 = 182;
@@ -63,7 +64,12 @@ pub fn draw(chart: &Chart) -> String {
         let label = escaped(&(chart.axis)(value));
         let _ = write!(out, "<path class=\"grid-line\" d=\"M{LEFT} {y}H{RIGHT}\"/>");
         if value > 0 && has_values {
-            let _ = write!(out, "<text class=\"axis\" x=\"{LEFT}\" y=\"{}\">{label}</text>", y - 4);
+            let _ = write!(
+                out,
+                "<text class=\"axis\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>",
+                LEFT - 6,
+                y + 4
+            );
         }
     }
     let count = i64::try_from(bars.len()).unwrap_or(1);
@@ -85,7 +91,7 @@ pub fn draw(chart: &Chart) -> String {
         }
         out.push_str("</g>");
         if Some(i) == highest && bar.value > 0 {
-            let x = (from + slot / 2).clamp(40, WIDTH - 40);
+            let x = (from + slot / 2).clamp(LEFT + 40, WIDTH - 40);
             let y = (BOTTOM - height(bar.value, top) - 5).max(12);
             let _ = write!(out, "<text class=\"peak\" x=\"{x}\" y=\"{y}\">{}</text>", escaped(&bar.shown));
         }
@@ -170,6 +176,23 @@ mod tests {
         assert_eq!(heights, [148, 74, 0, 2]);
         let huge = drawn(&[bar("a", i64::MAX, i64::MAX)]);
         assert!(!huge.contains("height=\"-") && !huge.contains("y=\"-"), "{huge}");
+    }
+
+    #[test]
+    fn no_bar_and_no_number_is_drawn_over_the_numbers_of_the_axis() {
+        let svg = drawn(&[bar("1 Nov", 500, 500), bar("2 Nov", 500, 0), bar("3 Nov", 1, 0)]);
+        let value = |text: &str| text.split('"').next().unwrap().parse::<i64>().unwrap();
+        for class in ["bar\"", "bar-back\""] {
+            for rect in svg.split(&format!("<rect class=\"{class}")).skip(1) {
+                assert!(value(rect.split(" x=\"").nth(1).unwrap()) >= LEFT, "{svg}");
+            }
+        }
+        // The numbers end before the bars begin.
+        let numbers: Vec<&str> = svg.split("class=\"axis\" x=\"").filter(|text| text.contains("\"end\">¥")).collect();
+        assert_eq!(numbers.len(), 2, "{svg}");
+        assert!(numbers.iter().all(|number| value(number) < LEFT), "{svg}");
+        // The number of the highest bar is centred: its half that goes left fits.
+        assert!(value(svg.split("class=\"peak\" x=\"").nth(1).unwrap()) >= LEFT + 40, "{svg}");
     }
 
     #[test]

@@ -25,6 +25,11 @@ struct Page {
     fields: Vec<(String, String)>,
 }
 
+/// Tells whether a form brings the password, which costs a call.
+pub fn brings_password(ask: &Ask) -> bool {
+    ask.form.pairs().any(|(name, _)| name == PASSWORD)
+}
+
 /// What became of the password that came with a form.
 pub enum Proof {
     /// None came, or it was the right one.
@@ -38,7 +43,7 @@ pub enum Proof {
 /// # Errors
 /// Identity's when it does not answer.
 pub async fn prove(ask: &Ask) -> Result<Proof> {
-    if !ask.form.pairs().any(|(name, _)| name == PASSWORD) {
+    if !brings_password(ask) {
         return Ok(Proof::Go);
     }
     let caller = ask.shopper().await?;

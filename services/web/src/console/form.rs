@@ -102,7 +102,7 @@ pub fn status(error: &Error) -> Option<StatusCode> {
 pub fn say(c: &'static Words, error: &Error) -> &'static str {
     match error.code.as_ref() {
         "required" => c.field_required,
-        "too_long" | "bad_text" | "invalid_text" => c.field_text,
+        "too_long" | "bad_text" | "invalid_text" | "bad_alt" => c.field_text,
         "version_mismatch" => c.changed,
         "changed_meanwhile" => c.changed_now,
         "illegal_transition" => c.not_in_this_state,

@@ -5,10 +5,41 @@ use mallard_proto::insight::v1::{GetSalesResponse, SalesDay};
 use mallard_types::{Currency, Money};
 
 use super::chart::Bar;
+use super::form::Input;
 use super::text::Words;
-use super::view::{Cell, ChartView, Part, Table};
+use super::view::{Cell, ChartView, Form, Part, Table};
+use crate::ask::Ask;
 use crate::domain::price;
 use crate::view::shown;
+
+/// Currencies a product may be priced in.
+pub const CURRENCIES: [&str; 8] = ["CNY", "USD", "EUR", "GBP", "JPY", "HKD", "KRW", "AUD"];
+
+/// Returns the currency whose sums are asked for; empty for the mall's own.
+pub fn wanted(ask: &Ask) -> &str {
+    let wanted = ask.query.get("currency");
+    if CURRENCIES.contains(&wanted) { wanted } else { "" }
+}
+
+/// Names the currency sums are in, empty where they say none.
+pub fn currency(sales: &GetSalesResponse) -> &str {
+    let revenue = sales.total.as_ref().and_then(|total| total.revenue.as_ref());
+    revenue.map_or("", |money| money.currency.as_str())
+}
+
+/// Makes the choice of the currency: what was sold in others is not among the sums.
+pub fn choice(ask: &Ask, page: &str, shown: &str) -> Form {
+    let c = Words::of(ask.lang);
+    let all = CURRENCIES.into_iter().chain((!CURRENCIES.contains(&shown)).then_some(shown));
+    let choices = all.map(|code| (code.to_owned(), code.to_owned())).collect();
+    Form {
+        action: ask.link(page),
+        fields: vec![Input::select("currency", c.currency, shown, choices).required()],
+        button: c.show,
+        reads: true,
+        ..Form::default()
+    }
+}
 
 /// Shows the sums of a span of days and its chart.
 pub fn parts(c: &'static Words, title: &str, sales: &GetSalesResponse) -> Vec<Part> {

@@ -1,24 +1,65 @@
 //! How many of each line of an order: asked for, and read.
 
-use mallard_proto::order::v1::{LineInput, Order};
+use mallard_proto::order::v1::{LineInput, Order, OrderLine};
 use mallard_types::{Error, Result};
 
-use super::form::Input;
+use super::form::{self, Input};
 use super::text::Words;
 use crate::ask::Fields;
-use crate::text::fill;
+use crate::text::{Text, fill};
 use crate::view::options;
+
+/// Counts the units of a line that were neither sent nor given back before that: what is to be sent.
+pub fn unsent(line: &OrderLine) -> i64 {
+    (line.quantity - line.shipped - (line.returned - line.returned_sent)).max(0)
+}
 
 /// Makes the fields that say how many of each line go out.
 pub fn fields(c: &'static Words, order: &Order) -> Vec<Input> {
-    let open = order.lines.iter().filter(|line| line.quantity > line.shipped);
+    let open = order.lines.iter().filter(|line| unsent(line) > 0);
     open.map(|line| {
-        let left = line.quantity - line.shipped;
+        let left = unsent(line);
         let label = format!("{} {} ({})", line.title, options(&line.options), fill(c.of_left, left));
         let input = Input::line(format!("ship.{}", line.sku_id), label, left.to_string()).required();
         Input { inputmode: "numeric", maxlength: 6, ..input }
     })
     .collect()
+}
+
+/// Reads carrier and number of a parcel. The order tells parcels that are sent twice apart by their number.
+///
+/// # Errors
+/// `required` beside the field that is empty.
+pub fn parcel(form: &Fields) -> Result<(String, String)> {
+    for name in ["carrier", "tracking_number"] {
+        if form.get(name).is_empty() {
+            return Err(Error::invalid("required", "a parcel has a carrier and a number").param(name));
+        }
+    }
+    Ok((form.get("carrier").to_owned(), form.get("tracking_number").to_owned()))
+}
+
+/// Names the field of the line that the order refused, where the refusal is about one: too many units of it were named.
+pub fn at_line(mut error: Error, prefix: &str) -> Error {
+    if error.param.as_deref() != Some("lines") {
+        return error;
+    }
+    let sku_id = error.details.as_ref().and_then(|details| details["sku_id"].as_str()).map(str::to_owned);
+    if let Some(sku_id) = sku_id {
+        error.param = Some(format!("{prefix}{sku_id}").into());
+        if error.code == "illegal_transition" {
+            error.code = "quantity_out_of_range".into();
+        }
+    }
+    error
+}
+
+/// Says above the page what was refused of units that were named.
+pub fn above(t: &'static Text, c: &'static Words, error: &Error) -> String {
+    match (error.code.as_ref(), error.param.as_deref()) {
+        ("quantity_out_of_range", Some("lines")) => c.nothing_to_ship.to_owned(),
+        _ => form::above(t, c, error),
+    }
 }
 
 /// Reads the units named per SKU; a field left empty or 0 names none.
@@ -57,5 +98,40 @@ mod tests {
         assert_eq!(read("ship.sku_1=-1").unwrap_err().code, "quantity_out_of_range");
         assert_eq!(read("ship.sku_1=0").unwrap_err().param.as_deref(), Some("lines"));
         assert!(super::named(&Fields::parse(b"ship.sku_1=0"), "ship.", false).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_was_given_back_before_it_was_sent_is_not_to_be_sent() {
+        let line = |quantity, shipped, returned, returned_sent| {
+            unsent(&OrderLine { quantity, shipped, returned, returned_sent, ..OrderLine::default() })
+        };
+        assert_eq!(line(3, 0, 0, 0), 3);
+        assert_eq!(line(3, 0, 1, 0), 2, "given back unsent");
+        assert_eq!(line(3, 2, 1, 0), 0, "the other two are on their way");
+        assert_eq!(line(3, 2, 1, 1), 1, "one of those that were sent came back");
+        assert_eq!(line(1, 2, 0, 0), 0);
+        let three = OrderLine { sku_id: "sku_1".into(), quantity: 3, returned: 3, ..OrderLine::default() };
+        let open = OrderLine { sku_id: "sku_2".into(), quantity: 3, returned: 1, ..OrderLine::default() };
+        let order = Order { lines: vec![three, open], ..Order::default() };
+        let fields = fields(Words::of(crate::domain::Lang::En), &order);
+        assert_eq!(fields.len(), 1);
+        assert_eq!((fields[0].name.as_str(), fields[0].value.as_str()), ("ship.sku_2", "2"));
+    }
+
+    #[test]
+    fn a_parcel_has_a_carrier_and_a_number() {
+        let param = |text: &str| parcel(&Fields::parse(text.as_bytes())).unwrap_err().param.unwrap().into_owned();
+        assert_eq!(param("tracking_number=1"), "carrier");
+        assert_eq!(param("carrier=SF&tracking_number=+"), "tracking_number");
+        assert!(parcel(&Fields::parse(b"carrier=SF&tracking_number=1")).is_ok());
+    }
+
+    #[test]
+    fn too_many_units_are_refused_beside_their_line() {
+        let refused = Error::conflict("illegal_transition", "at most 3").param("lines");
+        let at = at_line(refused.clone().details(serde_json::json!({ "sku_id": "sku_1", "left": 3 })), "ship.");
+        assert_eq!((at.code.as_ref(), at.param.as_deref()), ("quantity_out_of_range", Some("ship.sku_1")));
+        let at = at_line(refused.param("tracking_number"), "ship.");
+        assert_eq!((at.code.as_ref(), at.param.as_deref()), ("illegal_transition", Some("tracking_number")));
     }
 }

@@ -84,8 +84,10 @@ words! {
     field_required: "This is needed.", "请填写此项。";
     field_text: "This is too long or has signs that do not belong here.", "内容过长或含有不允许的字符。";
     field_bad: "This cannot be right.", "内容有误。";
-    changed: "Somebody changed it after you opened this page, perhaps you in another tab. Nothing was saved.",
-        "打开页面后内容已被修改（可能是您在另一个标签页中的操作），本次未保存。";
+    changed: "It was changed after you opened this page, perhaps by you in another tab or by this very form. Nothing was saved this time.",
+        "打开页面后内容已被修改（可能是您在另一个标签页中的操作，或此表单已提交过），本次未保存。";
+    look_again: "Look again", "重新载入";
+    currency: "Currency", "币种";
     changed_reload: "Load it as it is now", "载入最新内容";
     changed_now: "Somebody else changed it at the same moment. Try once more.", "内容刚被他人修改，请重试。";
     not_in_this_state: "That is not possible in the present state. This is how it stands now.", "当前状态下无法执行，以下为最新状态。";

@@ -134,6 +134,8 @@ pub struct Form {
     /// Choices of several, under a heading.
     pub picks_title: &'static str,
     pub picks: Vec<Pick>,
+    /// What is wrong with what was chosen.
+    pub picks_error: &'static str,
     /// Fields that belong together, such as those of one variant.
     pub groups: Vec<Group>,
     /// Pictures with their fields.
@@ -227,8 +229,10 @@ pub struct Block {
     pub body: Panel<Vec<Part>>,
     /// Address of this block alone, asked again every few seconds; empty for a block that stays as it is.
     pub live: String,
-    /// Seconds between two looks; 0 for one look as soon as the page is there.
+    /// Seconds between two looks.
     pub live_s: u32,
+    /// The first look comes as soon as the page is there.
+    pub at_once: bool,
     /// Beside the others on a wide screen.
     pub aside: bool,
     /// The page's own heading says the same.
@@ -250,6 +254,7 @@ impl Block {
             body,
             live: String::new(),
             live_s: 0,
+            at_once: false,
             aside: false,
             hushed: false,
         }
@@ -267,9 +272,15 @@ impl Block {
         self
     }
 
-    /// Has it asked again.
+    /// Has it asked again and again, also after a look that failed.
     pub fn live(mut self, href: String, every_s: u32) -> Block {
         (self.live, self.live_s) = (href, every_s);
+        self
+    }
+
+    /// Has it asked for as soon as the page is there.
+    pub fn at_once(mut self) -> Block {
+        self.at_once = true;
         self
     }
 }

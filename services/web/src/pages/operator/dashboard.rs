@@ -19,6 +19,10 @@ use crate::console::{link, permit, sales};
 
 const LATEST: i32 = 8;
 const LOOK_AGAIN_S: u32 = 5;
+const ALERTS_PART: &str = "/operator/stock-alerts?part=1";
+const ALERTS_AGAIN_S: u32 = 30;
+/// Seldom enough that nobody who reads the numbers is disturbed.
+const SUMS_AGAIN_S: u32 = 60;
 const ALERTS_SHORT: i32 = 6;
 const ALERTS: i32 = 50;
 
@@ -27,28 +31,50 @@ const ALERTS: i32 = 50;
 /// # Errors
 /// `forbidden`.
 pub async fn show(ask: &Ask) -> Result<Answer> {
-    let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
+    let w = Words::of(ask.lang);
     // Nothing of the page is for who may not even see the orders.
     permit(ask, "GET", "/admin/v1/orders", &[]).await?;
     let (sold, funnel) = tokio::join!(sales_of(ask), funnel_of(ask));
-    let sold = Panel::of(sold)?.map(|sold| sales::parts(c, w.sales_chart, &sold));
-    let funnel = Panel::of(funnel)?.map(|funnel| visits(w, &funnel));
+    let (sales, currency) = sales_block(ask, sold)?;
     let later = |path: &str, label: &'static str| vec![Part::Links(vec![(ask.link(path), label.to_owned())])];
     let live = Block::new("live", w.live_orders, later("/operator/orders", w.all_orders));
-    let alerts = Block::new("alerts", w.stock_alerts, later("/operator/stock-alerts", w.see_alerts)).aside();
-    let blocks = vec![
-        Block::of("sales", w.sales, sold),
-        live.live(ask.link("/operator/live"), 0),
-        Block::of("funnel", w.visits, funnel).aside(),
-        alerts.live(ask.link("/operator/stock-alerts?part=1"), 0),
-    ];
-    Page::new(shell(ask, w.dashboard, "/operator"), blocks).answer(StatusCode::OK)
+    let live = live.live(ask.link("/operator/live"), LOOK_AGAIN_S).at_once();
+    let may_see = Panel::of(permit(ask, "GET", "/admin/v1/stock-alerts", &[]).await)?;
+    let asks = !matches!(may_see, Panel::Refused);
+    let alerts = Block::of("alerts", w.stock_alerts, may_see.map(|_| later("/operator/stock-alerts", w.see_alerts)));
+    let alerts = if asks { alerts.live(ask.link(ALERTS_PART), ALERTS_AGAIN_S).at_once() } else { alerts };
+    let blocks = vec![sales, live, funnel_block(ask, funnel)?, alerts.aside()];
+    let mut page = Page::new(shell(ask, w.dashboard, "/operator"), blocks);
+    // Where no script looks again, people do.
+    page.links = vec![(ask.link(&ask.here()), Common::of(ask.lang).look_again.to_owned())];
+    if !currency.is_empty() {
+        page.filter = Some(sales::choice(ask, "/operator", &currency));
+    }
+    page.answer(StatusCode::OK)
+}
+
+/// Makes the block of the sums, and names the currency they are in.
+fn sales_block(ask: &Ask, sold: Result<GetSalesResponse>) -> Result<(Block, String)> {
+    let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
+    let sold = Panel::of(sold)?;
+    let currency = if let Panel::Ready(sold) = &sold { sales::currency(sold).to_owned() } else { String::new() };
+    let body = sold.map(|sold| sales::parts(c, w.sales_chart, &sold));
+    let again = link(ask, "/operator/live", &[("part", "sales"), ("currency", sales::wanted(ask))]);
+    let block = Block::of("sales", format!("{} {currency}", w.sales).trim_end(), body);
+    Ok((block.live(again, SUMS_AGAIN_S), currency))
+}
+
+fn funnel_block(ask: &Ask, funnel: Result<GetFunnelResponse>) -> Result<Block> {
+    let w = Words::of(ask.lang);
+    let body = Panel::of(funnel)?.map(|funnel| visits(w, &funnel));
+    Ok(Block::of("funnel", w.visits, body).aside().live(ask.link("/operator/live?part=funnel"), SUMS_AGAIN_S))
 }
 
 async fn sales_of(ask: &Ask) -> Result<GetSalesResponse> {
     let caller = permit(ask, "GET", "/admin/v1/insight/sales", &[]).await?;
+    let request = GetSalesRequest { currency: sales::wanted(ask).to_owned(), ..GetSalesRequest::default() };
     let mut client = ask.site.console.insight();
-    ask.read(&caller, client.get_sales(GetSalesRequest::default())).await
+    ask.read(&caller, client.get_sales(request)).await
 }
 
 async fn funnel_of(ask: &Ask) -> Result<GetFunnelResponse> {
@@ -89,32 +115,54 @@ fn share(part: i64, whole: i64) -> String {
     format!("{}.{} %", thousandths / 10, thousandths % 10)
 }
 
-/// Shows the latest orders alone, to be put into the dashboard again and again.
+/// Shows one part of the dashboard alone, to be put into it again and again: the latest orders, or the sums.
 ///
 /// # Errors
-/// `forbidden`.
+/// `forbidden`; nothing is put in the place of what is shown then.
 pub async fn live(ask: &Ask) -> Result<Answer> {
     let w = Words::of(ask.lang);
-    let latest = match latest(ask).await {
-        // The page is still open, the session is not.
-        Err(error) if error.kind == Kind::Unauthenticated => return signed_out(ask, "live", w.live_orders),
-        latest => Panel::of(latest)?,
+    let (id, title) = match ask.query.get("part") {
+        "sales" => ("sales", w.sales),
+        "funnel" => ("funnel", w.visits),
+        _ => ("live", w.live_orders),
     };
-    let body = latest.map(|list| {
+    let made = async {
+        permit(ask, "GET", "/admin/v1/orders", &[]).await?;
+        match id {
+            "sales" => sales_block(ask, sales_of(ask).await).map(|(block, _)| block),
+            "funnel" => funnel_block(ask, funnel_of(ask).await),
+            _ => orders_block(ask, latest(ask).await),
+        }
+    };
+    match made.await {
+        Ok(block) => piece(ask, block),
+        // The page is still open, the session is not.
+        Err(error) if error.kind == Kind::Unauthenticated => signed_out(ask, id, title, "/operator"),
+        Err(error) => Err(error),
+    }
+}
+
+fn orders_block(ask: &Ask, latest: Result<ListOrdersResponse>) -> Result<Block> {
+    let w = Words::of(ask.lang);
+    let body = Panel::of(latest)?.map(|list| {
         let all = (ask.link("/operator/orders"), w.all_orders.to_owned());
         vec![Part::Table(table(ask, &list.orders)), Part::Links(vec![all])]
     });
     let block = Block::of("live", w.live_orders, body).text(w.live_text);
-    piece(ask, block.live(ask.link("/operator/live"), LOOK_AGAIN_S))
+    Ok(block.live(ask.link("/operator/live"), LOOK_AGAIN_S))
 }
 
 fn piece(ask: &Ask, b: Block) -> Result<Answer> {
     Answer::page(&Piece { s: shell(ask, "", "/operator"), b })
 }
 
-fn signed_out(ask: &Ask, id: &'static str, title: &'static str) -> Result<Answer> {
+/// Says in the place of a part that nobody is signed in any more; `next` is the page to come back to.
+///
+/// # Errors
+/// `page_unwritable`.
+pub fn signed_out(ask: &Ask, id: &'static str, title: &'static str, next: &str) -> Result<Answer> {
     let w = Words::of(ask.lang);
-    let to = (ask.link("/sign-in?next=/operator"), ask.t.sign_in.to_owned());
+    let to = (link(ask, "/sign-in", &[("next", next)]), ask.t.sign_in.to_owned());
     piece(ask, Block::new(id, title, vec![Part::Note("warn", w.signed_out.to_owned()), Part::Links(vec![to])]))
 }
 
@@ -135,9 +183,9 @@ pub async fn alerts(ask: &Ask) -> Result<Answer> {
     let after = ask.query.get("after");
     let found = match little(ask, if is_part { ALERTS_SHORT } else { ALERTS }, after).await {
         Err(error) if is_part && error.kind == Kind::Unauthenticated => {
-            return signed_out(ask, "alerts", w.stock_alerts);
+            return signed_out(ask, "alerts", w.stock_alerts, "/operator");
         }
-        Err(error) if !is_part && error.kind == Kind::Forbidden => return Err(error),
+        Err(error) if error.kind == Kind::Forbidden => return Err(error),
         found => Panel::of(found)?,
     };
     let mut more = String::new();
@@ -151,7 +199,7 @@ pub async fn alerts(ask: &Ask) -> Result<Answer> {
     });
     let block = Block::of("alerts", w.stock_alerts, body);
     if is_part {
-        return piece(ask, block.aside());
+        return piece(ask, block.aside().live(ask.link(ALERTS_PART), ALERTS_AGAIN_S));
     }
     let mut page = Page::new(shell(ask, w.stock_alerts, "/operator"), vec![block]);
     page.back = Some((ask.link("/operator"), w.dashboard.to_owned()));

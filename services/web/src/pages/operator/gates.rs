@@ -2,7 +2,8 @@
 
 use http::StatusCode;
 use mallard_proto::identity::v1::{
-    AdminGetAllowListRequest, AdminListKeysRequest, AdminPutAllowListRequest, AdminRotateKeysRequest, SigningKey,
+    AdminGetAllowListRequest, AdminGetAllowListResponse, AdminListKeysRequest, AdminPutAllowListRequest,
+    AdminRotateKeysRequest, SigningKey,
 };
 use mallard_types::{Error, Result};
 
@@ -26,9 +27,9 @@ pub async fn allow_list(ask: &Ask) -> Result<Answer> {
 
 async fn render_list(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
-    let paths = match paths(ask).await {
+    let list = match list_paths(ask).await {
         Err(error) if error.code == "forbidden" => return Err(error),
-        paths => Panel::of(paths)?,
+        list => Panel::of(list)?,
     };
     let mut s = access_shell(ask, w.allow_list, "/operator/allow-list");
     if ask.query.get("done") == "saved" {
@@ -37,14 +38,17 @@ async fn render_list(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Re
     if let Some(error) = refused {
         s.trouble = above(ask.t, c, error);
     }
-    let body = paths.map(|paths| {
-        let present = paths.join("\n");
-        let typed = if refused.is_some() { ask.form.get("paths").to_owned() } else { present.clone() };
+    let body = list.map(|list| {
+        let typed = if refused.is_some() { ask.form.get("paths").to_owned() } else { list.paths.join("\n") };
+        let keeps = refused.is_some_and(|error| error.code == "version_mismatch" || error.is_retryable());
         let mut form = Form {
             action: ask.link("/operator/allow-list"),
             fields: vec![Input::area("paths", w.allow_paths, typed, 10)],
             // What the page showed: who saved in between is not written over.
-            hidden: vec![("was", if refused.is_some() { ask.form.get("was").to_owned() } else { present })],
+            hidden: vec![(
+                "version",
+                if keeps { ask.form.get("version").to_owned() } else { list.version.to_string() },
+            )],
             button: ask.t.save,
             ..Form::default()
         };
@@ -59,10 +63,10 @@ async fn render_list(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Re
     Page::new(s, vec![Block::of("paths", w.allow_list, body).text(w.allow_text)]).answer(code)
 }
 
-async fn paths(ask: &Ask) -> Result<Vec<String>> {
+async fn list_paths(ask: &Ask) -> Result<AdminGetAllowListResponse> {
     let caller = permit(ask, "GET", "/admin/v1/access/allow-list", &[]).await?;
     let mut client = ask.site.peers.identity();
-    Ok(ask.read(&caller, client.admin_get_allow_list(AdminGetAllowListRequest {})).await?.paths)
+    ask.read(&caller, client.admin_get_allow_list(AdminGetAllowListRequest {})).await
 }
 
 fn lines(typed: &str) -> Vec<String> {
@@ -76,11 +80,9 @@ fn lines(typed: &str) -> Vec<String> {
 pub async fn put_allow_list(ask: &Ask) -> Result<Answer> {
     let done = async {
         let caller = permit(ask, "PUT", "/admin/v1/access/allow-list", &[]).await?;
-        if paths(ask).await? != lines(ask.form.get("was")) {
-            return Err(Error::precondition("version_mismatch", "the list has changed; load it again"));
-        }
         let mut client = ask.site.peers.identity();
-        let request = AdminPutAllowListRequest { paths: lines(ask.form.get("paths")) };
+        let request =
+            AdminPutAllowListRequest { paths: lines(ask.form.get("paths")), if_version: ask.form.number("version") };
         ask.write(&caller, client.admin_put_allow_list(request)).await.map(drop)
     };
     match done.await {
@@ -100,15 +102,15 @@ pub async fn put_allow_list(ask: &Ask) -> Result<Answer> {
 /// # Errors
 /// `forbidden`.
 pub async fn keys(ask: &Ask) -> Result<Answer> {
-    render_keys(ask, StatusCode::OK, String::new()).await
-}
-
-async fn render_keys(ask: &Ask, code: StatusCode, trouble: String) -> Result<Answer> {
-    let w = Words::of(ask.lang);
     let list = match list_keys(ask).await {
         Err(error) if error.code == "forbidden" => return Err(error),
         list => Panel::of(list)?,
     };
+    render_keys(ask, StatusCode::OK, String::new(), list)
+}
+
+fn render_keys(ask: &Ask, code: StatusCode, trouble: String, list: Panel<Vec<SigningKey>>) -> Result<Answer> {
+    let w = Words::of(ask.lang);
     let body = list.map(|keys| {
         let rotate = Form {
             action: ask.link("/operator/keys"),
@@ -164,8 +166,9 @@ fn key_table(ask: &Ask, keys: &[SigningKey]) -> Table {
 pub async fn rotate(ask: &Ask) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
     let caller = permit(ask, "POST", "/admin/v1/access/keys/rotate", &[]).await?;
-    if signing(&list_keys(ask).await?) != ask.form.get("kid") {
-        return render_keys(ask, StatusCode::CONFLICT, w.rotated_already.to_owned()).await;
+    let keys = list_keys(ask).await?;
+    if signing(&keys) != ask.form.get("kid") {
+        return render_keys(ask, StatusCode::CONFLICT, w.rotated_already.to_owned(), Panel::Ready(keys));
     }
     let mut client = ask.site.peers.identity();
     match ask.write(&caller, client.admin_rotate_keys(AdminRotateKeysRequest {})).await {
@@ -174,7 +177,7 @@ pub async fn rotate(ask: &Ask) -> Result<Answer> {
             Ok(Answer::to(ask.link("/operator/keys?done=rotated")))
         }
         Err(error) => match status(&error) {
-            Some(status) => render_keys(ask, status, say(c, &error).to_owned()).await,
+            Some(status) => render_keys(ask, status, say(c, &error).to_owned(), Panel::Ready(keys)),
             None => Err(error),
         },
     }

@@ -10,11 +10,11 @@ use super::shell;
 use super::text::Words;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{Input, above, mark};
+use crate::console::form::{Input, mark};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
-use crate::console::{fresh_key, permit, shipping};
+use crate::console::{confirm, fresh_key, look_again, permit, shipping};
 use crate::pages::address_form::written;
 use crate::pages::orders::status;
 use crate::text::fill;
@@ -41,9 +41,15 @@ pub async fn show(ask: &Ask, id: &str) -> Result<Answer> {
 /// `order_not_found`, `forbidden`.
 pub async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<Refused<'_>>) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
-    let (order, events) = tokio::join!(order_of(ask, id), events_of(ask, id));
+    // A form that brought the password has asked once more already: its history is left for the next look.
+    let is_short = refused.is_some() && confirm::brings_password(ask);
+    let (order, events) =
+        tokio::join!(order_of(ask, id), async { if is_short { None } else { Some(events_of(ask, id).await) } });
     let order = order?;
-    let events = Panel::of(events)?.map(|events| vec![Part::Table(history(ask, &events.events))]);
+    let events = match events {
+        Some(events) => Panel::of(events)?.map(|events| vec![Part::Table(history(ask, &events.events))]),
+        None => Panel::Ready(vec![look_again(ask, format!("/operator/orders/{id}"))]),
+    };
     let (words, tone) = status(ask.t, order.status());
     let mut s = shell(ask, format!("{} {}", c.order, order.number), "/operator/orders");
     s.f.notice = match ask.query.get("done") {
@@ -55,7 +61,7 @@ pub async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<Refus
     };
     let forms = forms(ask, &order, refused.as_ref());
     if let Some(refused) = &refused {
-        s.trouble = above(ask.t, c, refused.error);
+        s.trouble = shipping::above(ask.t, c, refused.error);
     }
     let actions = if forms.is_empty() { vec![Part::Note("", w.no_actions.to_owned())] } else { forms };
     let blocks = vec![

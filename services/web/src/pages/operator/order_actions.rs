@@ -11,7 +11,7 @@ use super::order::{Refused, render};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::console::form::status;
-use crate::console::shipping::named;
+use crate::console::shipping::{at_line, named, parcel};
 use crate::console::{permit, sent_key};
 use crate::domain::minor;
 
@@ -22,15 +22,16 @@ use crate::domain::minor;
 pub async fn ship(ask: &Ask, id: &str) -> Result<Answer> {
     let done = async {
         let caller = permit(ask, "POST", "/admin/v1/orders/{}/ship", &[id]).await?;
+        let (carrier, tracking_number) = parcel(&ask.form)?;
         let request = AdminShipOrderRequest {
             id: id.to_owned(),
-            carrier: ask.form.get("carrier").to_owned(),
-            tracking_number: ask.form.get("tracking_number").to_owned(),
+            carrier,
+            tracking_number,
             if_version: ask.form.number("version"),
             lines: named(&ask.form, "ship.", true)?,
         };
         let mut client = ask.site.peers.order();
-        ask.write(&caller, client.admin_ship_order(request)).await.map(drop)
+        ask.write(&caller, client.admin_ship_order(request)).await.map(drop).map_err(|error| at_line(error, "ship."))
     };
     outcome(ask, id, "ship", "shipped", done.await).await
 }
@@ -87,7 +88,7 @@ pub async fn refund(ask: &Ask, id: &str) -> Result<Answer> {
             ..AdminRefundOrderRequest::default()
         };
         let mut client = ask.site.peers.order();
-        ask.write(&caller, client.admin_refund_order(request)).await.map(drop)
+        ask.write(&caller, client.admin_refund_order(request)).await.map(drop).map_err(|error| at_line(error, "back."))
     };
     outcome(ask, id, "refund", "refund", done.await).await
 }

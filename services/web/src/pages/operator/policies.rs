@@ -5,7 +5,7 @@ use mallard_proto::identity::v1::{
     AdminCreatePolicyRequest, AdminDeletePolicyRequest, AdminExplainAccessRequest, AdminExplainAccessResponse,
     AdminListPoliciesRequest, AdminListPoliciesResponse, Policy,
 };
-use mallard_types::{Error, Result};
+use mallard_types::{Error, Kind, Result};
 
 use super::access_shell;
 use super::text::Words;
@@ -57,6 +57,10 @@ async fn render(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Result<
         None => {}
         Some(Ok(reason)) => explain.insert(0, verdict(w, &reason)),
         Some(Err(error)) if status(&error).is_some() => explain.insert(0, Part::Note("bad", say(c, &error).to_owned())),
+        // Who may read the rules but not ask for reasons still reads them.
+        Some(Err(error)) if error.kind == Kind::Forbidden && error.code != "account_banned" => {
+            explain = vec![Part::Note("bad", c.refused_panel_text.to_owned())];
+        }
         Some(Err(error)) => return Err(error),
     }
     let blocks = vec![

@@ -36,6 +36,7 @@ async fn render(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Result<
         "deleted" => w.role_deleted,
         _ => "",
     });
+    let version = if let Panel::Ready(list) = &list { list.version.to_string() } else { String::new() };
     let mut put = Form {
         action: ask.link("/operator/roles"),
         fields: vec![
@@ -43,6 +44,7 @@ async fn render(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Result<
             Input::line("inherits", w.inherits, "").hint(w.role_inherits_hint),
             Input { maxlength: 500, ..Input::line("note", w.rule_note, "") },
         ],
+        hidden: vec![("version", version)],
         button: ask.t.save,
         ..Form::default()
     };
@@ -52,6 +54,12 @@ async fn render(ask: &Ask, code: StatusCode, refused: Option<&Error>) -> Result<
             field.value = ask.form.get(&field.name).to_owned();
         }
         mark(&mut put.fields, c, error);
+        if error.code == "version_mismatch" {
+            put.reload = ask.link("/operator/roles");
+        }
+        if error.code == "version_mismatch" || error.is_retryable() {
+            put.hidden = vec![("version", ask.form.get("version").to_owned())];
+        }
     }
     let body = list.map(|list| vec![Part::Table(table(ask, &list.roles))]);
     let blocks =
@@ -107,6 +115,7 @@ pub async fn put(ask: &Ask) -> Result<Answer> {
             name,
             inherits: names(ask.form.get("inherits")),
             note: ask.form.get("note").to_owned(),
+            if_version: ask.form.number("version"),
         };
         let mut client = ask.site.peers.identity();
         ask.write(&caller, client.admin_put_role(request)).await.map(drop)

@@ -134,7 +134,7 @@ words! {
     end: "End", "结束";
     session_done: "The session has ended.", "会话已结束。";
     roles_text: "Names separated by blanks, e.g. user seller. Also holds for tokens issued before.", "以空格分隔，例如 user seller，对已签发的令牌同样生效。";
-    seller_hint: "Whom the user acts for, sel_…; empty leaves it as it is.", "所代表的商家 sel_…，留空则不变。";
+    seller_hint: "Whom the user acts for, sel_…. Empty for nobody; who sells then gets a seller of its own.", "所代表的商家 sel_…。留空表示不代表任何商家；若为商家角色则自动分配新的编号。";
     roles_change: "Change roles", "修改角色";
     roles_done: "The roles are changed.", "角色已修改。";
 
@@ -241,6 +241,12 @@ words! {
     flows_text: "Longer work that is waiting, or stuck and waiting for a person.", "等待中的长流程，或需要人工处理的流程。";
     only_stuck: "Stuck only", "仅看卡住的";
     flow: "Flow", "流程";
+    step_state: "reached", "进入";
+    step_failed: "failed, tried again", "失败，将重试";
+    step_freed: "a person let it go on", "人工恢复";
+    last_moved: "moved last", "最近变动";
+    more_wait: "Only {} of each service are shown; more may wait.", "每个服务仅显示 {} 条，可能还有更多。";
+    more_calls: "… and {} more calls", "……另有 {} 次调用";
     waiting: "waiting", "等待中";
     stuck: "stuck", "已卡住";
     due: "Due", "到期";

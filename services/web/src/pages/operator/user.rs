@@ -19,7 +19,7 @@ use crate::console::form::{Input, above, mark, status};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
-use crate::console::{link, permit, settle};
+use crate::console::{confirm, link, look_again, permit, settle};
 use crate::domain::device;
 
 /// Shows an account.
@@ -32,9 +32,15 @@ pub async fn show(ask: &Ask, id: &str) -> Result<Answer> {
 
 async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<(&str, &Error)>) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
-    let (user, sessions) = tokio::join!(user_of(ask, id), sessions_of(ask, id));
+    // A form that brought the password has asked once more already: the sessions are left for the next look.
+    let is_short = refused.is_some() && confirm::brings_password(ask);
+    let (user, sessions) =
+        tokio::join!(user_of(ask, id), async { if is_short { None } else { Some(sessions_of(ask, id).await) } });
     let user = user?;
-    let sessions = Panel::of(sessions)?.map(|sessions| vec![Part::Table(session_table(ask, id, &sessions))]);
+    let sessions = match sessions {
+        Some(sessions) => Panel::of(sessions)?.map(|sessions| vec![Part::Table(session_table(ask, id, &sessions))]),
+        None => Panel::Ready(vec![look_again(ask, format!("/operator/users/{id}"))]),
+    };
     let name = if user.email.is_empty() { user.id.clone() } else { user.email.clone() };
     let mut s = shell(ask, name, "/operator/users").notice(match ask.query.get("done") {
         "ban" => w.ban_done,
@@ -53,6 +59,15 @@ async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<(&str, &E
                 field.value = ask.form.get(&field.name).to_owned();
             }
             mark(&mut form.fields, c, error);
+            if error.code == "version_mismatch" {
+                form.reload = ask.link(&format!("/operator/users/{id}"));
+            }
+            // It keeps the version it was made from, and so is refused again until it is loaded anew.
+            if error.code == "version_mismatch" || error.is_retryable() {
+                for (name, value) in &mut form.hidden {
+                    *value = ask.form.get(name).to_owned();
+                }
+            }
         }
     }
     let orders = link(ask, "/operator/orders", &[("user", id)]);
@@ -149,8 +164,9 @@ fn forms(ask: &Ask, user: &User) -> Vec<Form> {
         text: w.roles_text.into(),
         fields: vec![
             Input::line("roles", w.roles, user.roles.join(" ")).required(),
-            Input::line("seller_id", w.seller, "").hint(w.seller_hint),
+            Input::line("seller_id", w.seller, user.seller_id.clone()).hint(w.seller_hint),
         ],
+        hidden: vec![("version", user.version.to_string())],
         button: w.roles_change,
         ..form("roles", w.roles_change)
     };
@@ -244,11 +260,12 @@ pub async fn end_session(ask: &Ask, id: &str, session: &str) -> Result<Answer> {
 pub async fn roles(ask: &Ask, id: &str) -> Result<Answer> {
     let done = async {
         let caller = permit(ask, "PUT", "/admin/v1/users/{}/roles", &[id]).await?;
-        let seller_id = ask.form.get("seller_id");
         let request = AdminSetRolesRequest {
             id: id.to_owned(),
             roles: names(ask.form.get("roles")),
-            seller_id: (!seller_id.is_empty()).then(|| seller_id.to_owned()),
+            // An empty field takes the seller away.
+            seller_id: ask.form.all("seller_id").next().map(|typed| typed.trim().to_owned()),
+            if_version: ask.form.number("version"),
         };
         let mut client = ask.site.peers.identity();
         ask.write(&caller, client.admin_set_roles(request)).await.map(drop)

@@ -11,12 +11,12 @@ use crate::answer::Answer;
 use crate::ask::{Ask, Fields};
 use crate::catalogue::{Directory, category_name};
 use crate::console::form::{Input, above, mark, status};
+use crate::console::sales::CURRENCIES;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Form, Page, Part, Pick};
 use crate::console::{fresh_key, sent_key};
+use crate::domain::Lang;
 
-/// Currencies a product may be priced in, the mall's own first.
-const CURRENCIES: [&str; 8] = ["CNY", "USD", "EUR", "GBP", "JPY", "HKD", "KRW", "AUD"];
 const TITLE_CHARS_MAX: u32 = 200;
 
 /// Shows the empty form.
@@ -52,7 +52,7 @@ async fn render(ask: &Ask, code: StatusCode, rows: &Rows, sent: &[usize], error:
         fields,
         hidden: vec![("key", key)],
         picks_title: w.shelves,
-        picks: shelves(ask, &directory, &chosen),
+        picks: shelves(ask.lang, &directory, &chosen, &[]),
         groups,
         button: w.save_draft,
         other: Some(("more", w.more_rows)),
@@ -84,19 +84,26 @@ pub fn mark_texts(fields: &mut [Input], c: &'static Common, error: &Error) {
     mark(fields, c, &error.clone().param(param));
 }
 
-/// Makes the choices of shelves: the lowest ones, by the way that leads to them.
-pub fn shelves(ask: &Ask, directory: &Directory, chosen: &[String]) -> Vec<Pick> {
-    let lowest = directory.categories.iter().filter(|one| directory.below(&one.id).next().is_none());
-    let picks = lowest.map(|one| {
-        let way: Vec<&str> = directory.line(&one.id).into_iter().map(|step| category_name(step, ask.lang)).collect();
-        Pick {
-            name: "category".into(),
-            value: one.id.clone(),
-            label: way.join(" / "),
-            chosen: chosen.contains(&one.id),
-        }
-    });
-    picks.collect()
+/// Makes the choices of shelves, by the way that leads to them: the lowest ones, and those a product stands on already, which
+/// would be taken away if they had no box.
+pub fn shelves(lang: Lang, directory: &Directory, chosen: &[String], own: &[String]) -> Vec<Pick> {
+    let pick = |id: &str, label: String| Pick {
+        name: "category".into(),
+        value: id.to_owned(),
+        label,
+        chosen: chosen.iter().any(|one| one == id),
+    };
+    let offered =
+        directory.categories.iter().filter(|one| directory.below(&one.id).next().is_none() || own.contains(&one.id));
+    let mut picks: Vec<Pick> = offered
+        .map(|one| {
+            let way = directory.line(&one.id).into_iter().map(|step| category_name(step, lang));
+            pick(&one.id, way.collect::<Vec<&str>>().join(" / "))
+        })
+        .collect();
+    let unknown: Vec<&String> = own.iter().filter(|id| picks.iter().all(|pick| pick.value != **id)).collect();
+    picks.extend(unknown.into_iter().map(|id| pick(id, id.clone())));
+    picks
 }
 
 /// Reads the Chinese texts; nothing where none were typed.
@@ -157,5 +164,32 @@ pub async fn create(ask: &Ask) -> Result<Answer> {
             Some(status) => render(ask, status, &rows, &sent, Some(&error)).await,
             None => Err(error),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use mallard_proto::catalog::v1::Category;
+
+    use super::*;
+
+    #[test]
+    fn every_shelf_a_product_stands_on_has_a_box() {
+        let shelf = |id: &str, parent: &str| Category {
+            id: id.into(),
+            name: id.to_uppercase(),
+            parent_id: parent.into(),
+            ..Category::default()
+        };
+        let directory = Directory { categories: vec![shelf("home", ""), shelf("mugs", "home"), shelf("toys", "")] };
+        let boxes = |own: &[&str]| -> Vec<(String, bool)> {
+            let own: Vec<String> = own.iter().map(|id| (*id).to_owned()).collect();
+            let picks = shelves(Lang::En, &directory, &own, &own);
+            picks.into_iter().map(|pick| (pick.label, pick.chosen)).collect()
+        };
+        assert_eq!(boxes(&[]), [("HOME / MUGS".to_owned(), false), ("TOYS".to_owned(), false)]);
+        let own = boxes(&["home", "gone"]);
+        assert_eq!(own.len(), 4);
+        assert!(own.contains(&("HOME".to_owned(), true)) && own.contains(&("gone".to_owned(), true)), "{own:?}");
     }
 }

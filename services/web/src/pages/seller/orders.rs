@@ -8,10 +8,10 @@ use super::text::Words;
 use super::{permit, shell};
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::form::{Input, above, mark, status};
+use crate::console::form::{Input, mark, status};
 use crate::console::link;
 use crate::console::panel::Panel;
-use crate::console::shipping::{self, named};
+use crate::console::shipping::{self, at_line, named, parcel, unsent};
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
 use crate::pages::address_form::written;
@@ -56,7 +56,7 @@ pub fn table(ask: &Ask, list: &[Order], empty: &'static str) -> Table {
     let row = |order: &Order| {
         let (words, tone) = orders::status(ask.t, order.status());
         let goods: Vec<String> = order.lines.iter().map(|line| format!("{} × {}", line.title, line.quantity)).collect();
-        let left: i64 = order.lines.iter().map(|line| (line.quantity - line.shipped).max(0)).sum();
+        let left: i64 = order.lines.iter().map(unsent).sum();
         vec![
             Cell::text(order.number.clone()).to(ask.link(&format!("/seller/orders/{}", order.id))),
             Cell::text(time(ask, &order.created_at)),
@@ -94,10 +94,7 @@ async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<&Error>) 
         s.f.notice = c.shipped_done;
     }
     if let Some(error) = refused {
-        s.trouble = match error.param.as_deref() {
-            Some("lines") => c.nothing_to_ship.to_owned(),
-            _ => above(ask.t, c, error),
-        };
+        s.trouble = shipping::above(ask.t, c, error);
     }
     let to_facts = vec![
         (w.goes_to, Cell::text(format!("{} {}", to.name, to.phone)).note(written(&to, ask.lang))),
@@ -123,7 +120,7 @@ fn goods(ask: &Ask, order: &Order) -> Table {
             Cell::code(line.code.clone()),
             Cell::number(line.quantity),
             Cell::number(line.shipped),
-            Cell::number((line.quantity - line.shipped).max(0)),
+            Cell::number(unsent(line)),
         ]
     });
     Table {
@@ -163,6 +160,9 @@ fn ship_part(ask: &Ask, order: &Order, refused: Option<&Error>) -> Part {
         mark(&mut form.fields, c, error);
         if error.code == super::product::STALE {
             form.reload = ask.link(&format!("/seller/orders/{}", order.id));
+        }
+        // Of an outcome nobody knows the form must not count again, either.
+        if error.code == super::product::STALE || error.is_retryable() {
             form.hidden = vec![("version", ask.form.get("version").to_owned())];
         }
     }
@@ -176,15 +176,16 @@ fn ship_part(ask: &Ask, order: &Order, refused: Option<&Error>) -> Part {
 pub async fn ship(ask: &Ask, id: &str) -> Result<Answer> {
     let done = async {
         let caller = permit(ask, "POST", "/seller/v1/orders/{}/ship", &[id]).await?;
+        let (carrier, tracking_number) = parcel(&ask.form)?;
         let request = AdminShipOrderRequest {
             id: id.to_owned(),
-            carrier: ask.form.get("carrier").to_owned(),
-            tracking_number: ask.form.get("tracking_number").to_owned(),
+            carrier,
+            tracking_number,
             if_version: ask.form.number("version"),
             lines: named(&ask.form, "ship.", true)?,
         };
         let mut client = ask.site.peers.order();
-        ask.write(&caller, client.seller_ship_order(request)).await.map(drop)
+        ask.write(&caller, client.seller_ship_order(request)).await.map(drop).map_err(|error| at_line(error, "ship."))
     };
     match done.await {
         Ok(()) => Ok(Answer::to(ask.link(&format!("/seller/orders/{id}?done=shipped")))),

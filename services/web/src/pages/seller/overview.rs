@@ -27,25 +27,34 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
     permit(ask, "GET", "/seller/v1/products", &[]).await?;
     let (sold, orders, products) = tokio::join!(sales_of(ask), to_ship(ask), products_of(ask));
-    let sold = Panel::of(sold)?.map(|sold| sales::parts(c, w.sales_chart, &sold));
+    let sold = Panel::of(sold)?;
+    let currency = if let Panel::Ready(sold) = &sold { sales::currency(sold).to_owned() } else { String::new() };
+    let sold = sold.map(|sold| sales::parts(c, w.sales_chart, &sold));
     let orders = Panel::of(orders)?.map(|orders| {
         let all = (ask.link("/seller/orders"), w.all_of_them.to_owned());
         vec![Part::Table(table(ask, &orders.orders, w.no_orders)), Part::Links(vec![all])]
     });
     let products = Panel::of(products)?.map(|products| vec![Part::Figures(figures(w, &products))]);
     let blocks = vec![
-        Block::of("sales", w.sales, sold),
+        Block::of("sales", format!("{} {currency}", w.sales).trim_end(), sold),
         Block::of("orders", w.orders_to_ship, orders),
         Block::of("todo", w.to_do, products).aside(),
     ];
     let mut page = Page::new(shell(ask, w.overview, "/seller"), blocks);
+    if !currency.is_empty() {
+        page.filter = Some(sales::choice(ask, "/seller", &currency));
+    }
     page.links = vec![(ask.link("/seller/products/new"), w.new_product.to_owned())];
     page.answer(StatusCode::OK)
 }
 
 async fn sales_of(ask: &Ask) -> Result<GetSalesResponse> {
     let caller = permit(ask, "GET", "/seller/v1/insight/sales", &[]).await?;
-    let request = GetSalesRequest { seller: caller.seller_id.clone(), ..GetSalesRequest::default() };
+    let request = GetSalesRequest {
+        seller: caller.seller_id.clone(),
+        currency: sales::wanted(ask).to_owned(),
+        ..GetSalesRequest::default()
+    };
     let mut client = ask.site.console.insight();
     ask.read(&caller, client.get_sales(request)).await
 }

@@ -54,16 +54,20 @@ pub fn upload_form(ask: &Ask, product: &Product, refused: Option<&Refused>) -> F
     let alt = if refused.is_some() { ask.form.get("alt").to_owned() } else { String::new() };
     let file = Input::line("file", w.picture_file, "").required();
     let mut file = Input { kind: "file", hint: w.picture_hint, ..file };
+    let mut shows = Input::line("alt", w.alt, alt);
     if let Some(refused) = refused {
+        let param = refused.error.param.as_deref().unwrap_or_default();
         match refused.error.code.as_ref() {
             "picture_required" | "image_required" => file.error = c.picture_none,
             super::product::STALE => {}
+            // Of the picture itself, or of the last one of the product, which it is.
+            _ if param == "alt" || param.ends_with(".alt") => shows.error = say(c, refused.error),
             _ => file.error = say(c, refused.error),
         }
     }
     let mut form = Form {
         title: w.add_picture.into(),
-        fields: vec![file, Input::line("alt", w.alt, alt)],
+        fields: vec![file, shows],
         button: w.upload,
         folded: !product.images.is_empty(),
         opened: refused.is_some(),
@@ -81,6 +85,7 @@ pub fn upload_form(ask: &Ask, product: &Product, refused: Option<&Refused>) -> F
 /// # Errors
 /// `product_not_found`, `forbidden`.
 pub async fn add(ask: &Ask, id: &str) -> Result<Answer> {
+    let mut seen = None;
     let done = async {
         let caller = permit(ask, "POST", "/seller/v1/images", &[]).await?;
         permit(ask, "PATCH", "/seller/v1/products/{}", &[id]).await?;
@@ -91,22 +96,23 @@ pub async fn add(ask: &Ask, id: &str) -> Result<Answer> {
             return Err(Error::invalid("picture_too_large", "a picture has at most 2 MiB").param("file"));
         }
         // Whose product it is, and which version, comes before anything is kept.
-        let product = product_of(ask, id).await?;
+        let product = &*seen.insert(product_of(ask, id).await?);
         if ask.form.number("version").is_some_and(|version| version != product.version) {
             return Err(Error::precondition(super::product::STALE, "the product has changed; read it again"));
         }
-        let shown = title(&product, ask.lang).to_owned();
+        let shown = title(product, ask.lang).to_owned();
         let alt = ask.form.get("alt").to_owned();
         let alt = if alt.is_empty() { shown } else { alt };
         let mut client = ask.site.console.catalog();
         let request = UploadImageRequest { content: file.content.clone(), alt };
         let image = ask.write(&caller, client.upload_image(request)).await?.image.unwrap_or_default();
-        let mut images = product.images;
+        let mut images = product.images.clone();
         images.retain(|present| present.url != image.url);
         images.push(image);
         replace(ask, id, images).await
     };
-    outcome(ask, id, PartOf::Upload, "picture", done.await).await
+    let done = done.await;
+    outcome(ask, id, PartOf::Upload, "picture", done, seen).await
 }
 
 /// Saves what the pictures show, without those that are taken away.
@@ -114,8 +120,9 @@ pub async fn add(ask: &Ask, id: &str) -> Result<Answer> {
 /// # Errors
 /// `product_not_found`, `forbidden`.
 pub async fn change(ask: &Ask, id: &str) -> Result<Answer> {
+    let mut seen = None;
     let done = async {
-        let product = product_of(ask, id).await?;
+        let product = seen.insert(product_of(ask, id).await?).clone();
         if ask.form.number("version").is_some_and(|version| version != product.version) {
             return Err(Error::precondition(super::product::STALE, "the product has changed; read it again"));
         }
@@ -131,7 +138,8 @@ pub async fn change(ask: &Ask, id: &str) -> Result<Answer> {
         }
         replace(ask, id, images).await
     };
-    outcome(ask, id, PartOf::Pictures, "saved", done.await).await
+    let done = done.await;
+    outcome(ask, id, PartOf::Pictures, "saved", done, seen).await
 }
 
 async fn replace(ask: &Ask, id: &str, images: Vec<Image>) -> Result<()> {

@@ -17,7 +17,7 @@ use super::{permit, shell};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::catalogue::title;
-use crate::console::form::above;
+use crate::console::form::{above, say};
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, time};
 
@@ -30,6 +30,8 @@ pub struct Refused<'a> {
     pub error: &'a Error,
     /// Rows of variants, and which of them were sent.
     pub rows: Option<(&'a Rows, &'a [usize])>,
+    /// The product as it was read for the form.
+    pub product: Option<Product>,
 }
 
 /// A form of the page.
@@ -71,13 +73,22 @@ pub async fn render(
     ask: &Ask,
     id: &str,
     code: StatusCode,
-    refused: Option<Refused<'_>>,
+    mut refused: Option<Refused<'_>>,
     more: Option<&Rows>,
 ) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
-    let (product, directory) = tokio::join!(product_of(ask, id), ask.public(ask.site.catalogue.directory()));
+    // What a refused form has read is not asked for again, and its page says nothing of the stock.
+    let is_short = refused.is_some();
+    let known = refused.as_mut().and_then(|refused| refused.product.take());
+    let read = async {
+        match known {
+            Some(product) => Ok(product),
+            None => product_of(ask, id).await,
+        }
+    };
+    let (product, directory) = tokio::join!(read, ask.public(ask.site.catalogue.directory()));
     let product = product?;
-    let stock = stock_of(ask, &product).await;
+    let stock = if is_short { BTreeMap::new() } else { stock_of(ask, &product).await };
     let refused_in = |part: PartOf| refused.as_ref().filter(|refused| refused.part == part);
     let mut s = shell(ask, title(&product, ask.lang), "/seller/products");
     s.f.notice = match ask.query.get("done") {
@@ -167,16 +178,24 @@ fn texts_form(
         Some(_) => ask.form.all("category").map(str::to_owned).collect(),
         None => product.category_ids.clone(),
     };
+    // Where the catalogue does not name its shelves none are shown, and none are changed.
+    let own = if directory.categories.is_empty() { &[][..] } else { &product.category_ids };
     let mut form = Form {
         fields: texts(w, value),
         picks_title: w.shelves,
-        picks: shelves(ask, directory, &chosen),
+        picks: shelves(ask.lang, directory, &chosen, own),
         button: w.save_texts,
         ..form(ask, product, "")
     };
     if let Some(refused) = refused {
+        if refused.error.param.as_deref().is_some_and(|param| param.starts_with("category")) {
+            form.picks_error = say(c, refused.error);
+        }
         mark_texts(&mut form.fields, c, refused.error);
         keep_stale(ask, product, &mut form, refused.error);
+    }
+    if !form.picks.is_empty() {
+        form.hidden.push(("shelves", "1".to_owned()));
     }
     form
 }

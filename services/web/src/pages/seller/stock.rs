@@ -19,7 +19,7 @@ use crate::console::form::{Input, above, mark, status};
 use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
-use crate::console::{fresh_key, link, sent_key};
+use crate::console::{fresh_key, link, look_again, sent_key};
 use crate::view::{options, picture};
 
 /// Products of a page.
@@ -115,7 +115,12 @@ pub async fn show(ask: &Ask, sku: &str) -> Result<Answer> {
 async fn render(ask: &Ask, sku: &str, code: StatusCode, refused: Option<&Error>) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
     let after = ask.query.get("after");
-    let (stock, ledger, name) = tokio::join!(stock_of(ask, sku), ledger_of(ask, sku, after), sku_of(ask, sku));
+    // After a refusal its history is left for the next look, so that the page asks no more than any other.
+    let (stock, ledger, name) = tokio::join!(
+        stock_of(ask, sku),
+        async { if refused.is_some() { None } else { Some(ledger_of(ask, sku, after).await) } },
+        sku_of(ask, sku)
+    );
     // Somebody else's is not there; only what does not answer is left out.
     let stock = Panel::of(stock)?.map(|stock| vec![Part::Figures(figures(w, &stock))]);
     let (known, name) = match name {
@@ -123,12 +128,15 @@ async fn render(ask: &Ask, sku: &str, code: StatusCode, refused: Option<&Error>)
         Err(_) => (String::new(), sku.to_owned()),
     };
     let mut more = String::new();
-    let ledger = Panel::of(ledger)?.map(|ledger| {
-        if !ledger.next_cursor.is_empty() {
-            more = link(ask, &format!("/seller/stock/{sku}"), &[("after", &ledger.next_cursor)]);
-        }
-        vec![Part::Table(ledger_table(ask, &ledger.entries))]
-    });
+    let ledger = match ledger {
+        None => Panel::Ready(vec![look_again(ask, format!("/seller/stock/{sku}"))]),
+        Some(ledger) => Panel::of(ledger)?.map(|ledger| {
+            if !ledger.next_cursor.is_empty() {
+                more = link(ask, &format!("/seller/stock/{sku}"), &[("after", &ledger.next_cursor)]);
+            }
+            vec![Part::Table(ledger_table(ask, &ledger.entries))]
+        }),
+    };
     let mut s = shell(ask, name, "/seller/stock");
     if ask.query.get("done") == "adjusted" {
         s.f.notice = w.adjusted_done;

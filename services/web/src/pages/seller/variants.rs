@@ -126,6 +126,10 @@ impl Rows {
             let stock = stock.filter(|units| *units >= 0);
             let stock = stock.ok_or_else(|| Error::invalid("bad_stock", "a whole number").param(at("stock")))?;
             let mut values = BTreeMap::new();
+            let is_nameless = |j: &usize| self.names.get(*j).is_none_or(String::is_empty);
+            if let Some(j) = (0..row.values.len()).find(|j| !row.values[*j].is_empty() && is_nameless(j)) {
+                return Err(Error::invalid("bad_option", "an option has a name").param(format!("option{j}")));
+            }
             for ((j, name), option) in used.iter().zip(&mut options) {
                 let value = row.values.get(*j).cloned().unwrap_or_default();
                 if value.is_empty() {
@@ -218,9 +222,15 @@ fn row(product: &Product, names: &[String], variant: &Variant) -> Row {
 /// The catalogue counts the variants it was sent, the form its rows.
 pub fn mark(names: &mut [Input], groups: &mut [Group], rows: &[usize], c: &'static Common, error: &Error) -> bool {
     let param = error.param.as_deref().unwrap_or_default();
+    if let Some(field) = names.iter_mut().find(|field| field.name == param) {
+        field.error = say(c, error);
+        return true;
+    }
     if let Some(rest) = param.strip_prefix("options[") {
         let index = rest.split(']').next().and_then(|index| index.parse::<usize>().ok());
-        return match index.and_then(|index| names.get_mut(index)) {
+        // The catalogue counts the options that have a name.
+        let mut named = names.iter_mut().filter(|field| !field.value.is_empty());
+        return match index.and_then(|index| named.nth(index)) {
             Some(field) => {
                 field.error = say(c, error);
                 true
@@ -280,6 +290,7 @@ mod tests {
         assert_eq!(param("variants[0].price=1&variants[0].stock=-1"), "variants[0].stock");
         assert_eq!(param("option0=Colour&variants[0].price=1"), "variants[0].o0");
         assert_eq!(param("variants[0].price="), "variants[0].price");
+        assert_eq!(param("option0=&option1=Size&variants[0].price=1&variants[0].o0=Ink&variants[0].o1=M"), "option0");
 
         // The catalogue counts two variants, the form three rows.
         let (w, c) = (Words::of(Lang::En), Common::of(Lang::En));
@@ -290,6 +301,8 @@ mod tests {
         let alike = Error::invalid("variants_alike", "x").param("variants[1].options");
         assert!(mark(&mut names, &mut groups, &[0, 2], c, &alike));
         assert_eq!(groups[2].fields[0].error, c.variants_alike);
+        let nameless = Error::invalid("bad_option", "x").param("option0");
+        assert!(mark(&mut rows.names(w), &mut [], &[], c, &nameless));
         let bad = Error::invalid("bad_option", "x").param("options[0].name");
         assert!(mark(&mut names, &mut groups, &[0, 2], c, &bad));
         assert_eq!(names[0].error, c.option_bad);

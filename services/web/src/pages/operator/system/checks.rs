@@ -8,10 +8,11 @@ use http::StatusCode;
 use mallard_proto::Timestamp;
 use mallard_proto::gateway::v1::{CheckRequest, CheckResponse};
 use mallard_rpc::Caller;
-use mallard_types::{Error, Micros, Result};
+use mallard_types::{Error, Kind, Micros, Result};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::super::dashboard::signed_out;
 use super::super::text::Words;
 use super::shell;
 use crate::answer::Answer;
@@ -90,13 +91,20 @@ impl Drop for Ended {
 /// # Errors
 /// `forbidden`.
 pub async fn show(ask: &Ask) -> Result<Answer> {
-    permit(ask, "GET", "/admin/v1/check", &[]).await?;
     let w = Words::of(ask.lang);
+    let is_part = !ask.query.get("part").is_empty();
+    match permit(ask, "GET", "/admin/v1/check", &[]).await {
+        // The page is still open, the session is not.
+        Err(error) if is_part && error.kind == Kind::Unauthenticated => {
+            return signed_out(ask, "books", w.checks, "/operator/system/checks");
+        }
+        permitted => permitted?,
+    };
     let state = ask.site.console.examination.0.lock().clone();
     let running = matches!(state, State::Running(_));
     let block = block(ask, &state);
     let s = shell(ask, w.checks, "/operator/system/checks");
-    if !ask.query.get("part").is_empty() {
+    if is_part {
         return Answer::page(&Piece { s, b: block });
     }
     let mut page = Page::new(s, vec![block]);

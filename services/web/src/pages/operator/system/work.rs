@@ -18,10 +18,13 @@ use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
 use crate::console::{patiently, permit};
+use crate::text::fill;
 
 /// Most rows of a page, of each service.
 const ROWS: i32 = 100;
 const TRACES: i32 = 30;
+/// Most calls of a trace that are shown, the first ones.
+const CALLS_MAX: usize = 50;
 
 /// Shows flows that wait or are stuck.
 ///
@@ -38,7 +41,10 @@ async fn render_flows(ask: &Ask, code: StatusCode, trouble: &str) -> Result<Answ
     let request = ListFlowsRequest { service: String::new(), stuck: !stuck.is_empty(), limit: ROWS };
     let mut client = ask.site.console.gateway();
     let flows = Panel::of(patiently(ask, &caller, client.list_flows(request)).await)?;
-    let body = flows.map(|flows| vec![Part::Table(flow_table(ask, &flows.flows, !stuck.is_empty()))]);
+    let body = flows.map(|flows| {
+        let table = Part::Table(flow_table(ask, &flows.flows, !stuck.is_empty()));
+        cut_note(ask, flows.flows.len()).into_iter().chain([table]).collect()
+    });
     let mut s = shell(ask, w.flows, "/operator/system/flows").trouble(trouble);
     s.f.notice = match ask.query.get("done") {
         "unstuck" => w.unstuck_done,
@@ -69,20 +75,9 @@ fn flow_table(ask: &Ask, flows: &[Flow], only_stuck: bool) -> Table {
             ..Form::default()
         };
         let (words, tone) = if flow.stuck { (w.stuck, "bad") } else { (w.waiting, "warn") };
-        // When it began, when it last moved, and what it holds: its history as far as it is kept.
-        let story = format!(
-            "{}: {}\n{}: {}\n{}: {}\n\n{}",
-            w.made,
-            time(ask, &flow.created_at),
-            w.last_used,
-            time(ask, &flow.updated_at),
-            w.attempts,
-            flow.attempts,
-            indented(&flow.state)
-        );
         vec![
             Cell::text(flow.name.clone()).note(flow.service.clone()),
-            Cell::code(flow.key.clone()).long(story),
+            Cell::code(flow.key.clone()).long(story(ask, flow)),
             Cell::state(words, tone).note(flow.last_error.clone()),
             Cell::text(time(ask, &flow.wake_at)),
             Cell::number(flow.attempts),
@@ -95,6 +90,30 @@ fn flow_table(ask: &Ask, flows: &[Flow], only_stuck: bool) -> Table {
         rows: flows.iter().map(row).collect(),
         empty: if only_stuck { w.no_stuck } else { w.no_flows },
     }
+}
+
+/// Writes what a flow has been through, as far as that is kept, and what it holds now.
+fn story(ask: &Ask, flow: &Flow) -> String {
+    let w = Words::of(ask.lang);
+    let mut lines = vec![format!("{}  {}", time(ask, &flow.created_at), w.made)];
+    for step in &flow.history {
+        let what = match step.what.as_str() {
+            "state" => w.step_state,
+            "failed" => w.step_failed,
+            "stuck" => w.stuck,
+            "freed" => w.step_freed,
+            other => other,
+        };
+        lines.push(format!("{}  {what}: {}", time(ask, &step.at), step.text));
+    }
+    lines.push(format!("{}  {} ({}: {})", time(ask, &flow.updated_at), w.last_moved, w.attempts, flow.attempts));
+    format!("{}\n\n{}", lines.join("\n"), indented(&flow.state))
+}
+
+/// Says that more may wait than is shown, where a list came full.
+fn cut_note(ask: &Ask, rows: usize) -> Option<Part> {
+    let is_full = i32::try_from(rows).is_ok_and(|rows| rows >= ROWS);
+    is_full.then(|| Part::Note("warn", fill(Words::of(ask.lang).more_wait, ROWS)))
 }
 
 /// Lets a stuck flow go on.
@@ -132,7 +151,10 @@ async fn render_letters(ask: &Ask, code: StatusCode, trouble: &str) -> Result<An
     let request = ListDeadLettersRequest { service: String::new(), limit: ROWS };
     let mut client = ask.site.console.gateway();
     let letters = Panel::of(patiently(ask, &caller, client.list_dead_letters(request)).await)?;
-    let body = letters.map(|letters| vec![Part::Table(letter_table(ask, &letters.dead_letters))]);
+    let body = letters.map(|letters| {
+        let table = Part::Table(letter_table(ask, &letters.dead_letters));
+        cut_note(ask, letters.dead_letters.len()).into_iter().chain([table]).collect()
+    });
     let mut s = shell(ask, w.dead_letters, "/operator/system/dead-letters").trouble(trouble);
     match ask.query.get("done") {
         "applied" => s.f.notice = w.retried_done,
@@ -216,7 +238,10 @@ fn trace_table(ask: &Ask, traces: &[SlowTrace]) -> Table {
         let name = first.map(|call| call.name.clone()).unwrap_or_default();
         let outcome = first.map(|call| call.outcome.clone()).unwrap_or_default();
         let began = trace.started_at.as_ref().map_or(0, |at| at.micros());
-        let calls: Vec<String> = trace.calls.iter().map(|call| step(began, call)).collect();
+        let mut calls: Vec<String> = trace.calls.iter().take(CALLS_MAX).map(|call| step(began, call)).collect();
+        if trace.calls.len() > CALLS_MAX {
+            calls.push(fill(w.more_calls, trace.calls.len() - CALLS_MAX));
+        }
         let tone = if outcome.is_empty() || outcome == "ok" { "good" } else { "bad" };
         vec![
             Cell::text(time(ask, &trace.started_at)),
