@@ -20,7 +20,6 @@ const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; i
                       form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 const PERMISSIONS: HeaderName = HeaderName::from_static("permissions-policy");
 const OPENER: HeaderName = HeaderName::from_static("cross-origin-opener-policy");
-const COOKIE_AGE_S: u32 = 30 * 24 * 60 * 60;
 const LANGUAGE_AGE_S: u32 = 365 * 24 * 60 * 60;
 
 /// What becomes of the session's cookie.
@@ -160,12 +159,20 @@ pub fn seal(ask: &Ask, answer: Answer, is_head: bool) -> Response {
 }
 
 fn session_cookie(ask: &Ask, change: &CookieChange) -> Option<String> {
+    let life_s = ask.site.sessions.cookie_age_s();
     let (value, age_s) = match change {
-        CookieChange::Keep if ask.is_new => (ask.secret.cookie(), COOKIE_AGE_S),
+        CookieChange::Keep if ask.is_new || was_renewed(ask) => (ask.secret.cookie(), life_s),
         CookieChange::Keep | CookieChange::Unneeded => return None,
-        CookieChange::New(secret) => (secret.cookie(), COOKIE_AGE_S),
+        CookieChange::New(secret) => (secret.cookie(), life_s),
         CookieChange::End => (String::new(), 0),
     };
     let (name, secure) = if ask.tls { (SESSION_COOKIE_TLS, "; Secure") } else { (SESSION_COOKIE, "") };
     Some(format!("{name}={value}; Path=/; Max-Age={age_s}; SameSite=Lax; HttpOnly{secure}"))
+}
+
+/// Tells whether the account's tokens were renewed on the way: then the session lives on, and its cookie with it.
+fn was_renewed(ask: &Ask) -> bool {
+    let Some(session) = ask.session.as_ref().filter(|_| !ask.refresh_before.is_empty()) else { return false };
+    let stored = session.stored();
+    !stored.kept.refresh().is_empty() && stored.kept.refresh() != ask.refresh_before
 }

@@ -37,8 +37,19 @@ const OWN_TRUST: Duration = Duration::from_secs(600);
 pub struct Recall {
     /// When it was asked.
     pub at: Instant,
+    /// Lines chosen out of the cart, as they travel in forms; none for the whole cart. Another tab may have shown others.
+    pub chosen: Vec<String>,
+    /// What was asked.
+    pub offer: Offer,
+}
+
+/// What a checkout is made of.
+#[derive(Clone)]
+pub struct Offer {
     /// The quote.
     pub quote: Arc<Quote>,
+    /// Stands for the goods of the quote.
+    pub goods: String,
     /// The address book.
     pub book: Arc<Vec<BookAddress>>,
 }
@@ -177,7 +188,8 @@ impl Sessions {
                 return Ok(());
             }
             let (nonce, expires_at) = (self.ctx.random_bytes(), self.expires_at());
-            if self.store.replace(&session.secret, &kept, stored.version, nonce, expires_at).await? {
+            let renewed = kept.refresh() != stored.kept.refresh();
+            if self.store.replace(&session.secret, &kept, stored.version, nonce, expires_at, renewed).await? {
                 *session.stored.write() = Arc::new(Stored { kept, version: stored.version + 1 });
                 return Ok(());
             }
@@ -190,6 +202,11 @@ impl Sessions {
         let stored = self.store.find(&session.secret, self.ctx.clock().now()).await?.ok_or_else(lost)?;
         *session.stored.write() = Arc::new(stored);
         Ok(())
+    }
+
+    /// Returns how long a cookie lives without a change of its session, in seconds.
+    pub fn cookie_age_s(&self) -> u64 {
+        u64::from(self.config.session_days) * 24 * 60 * 60
     }
 
     /// Ends a session here; the account's own session is identity's.
@@ -207,7 +224,7 @@ impl Sessions {
     ///
     /// # Errors
     /// `account_banned`; identity's own when it does not answer.
-    pub async fn access(&self, session: &Session) -> Result<Option<String>> {
+    pub async fn access(self: &Arc<Self>, session: &Arc<Session>) -> Result<Option<String>> {
         let stored = session.stored();
         let Some(user) = &stored.kept.user else { return Ok(None) };
         if user.access_until - RENEW_EARLY > self.ctx.clock().now() {
@@ -220,13 +237,18 @@ impl Sessions {
     ///
     /// # Errors
     /// As [`Sessions::access`].
-    pub async fn access_after(&self, session: &Session, access: &str) -> Result<Option<String>> {
+    pub async fn access_after(self: &Arc<Self>, session: &Arc<Session>, access: &str) -> Result<Option<String>> {
         let stored = session.stored();
         let Some(user) = &stored.kept.user else { return Ok(None) };
         if user.access != access {
             return Ok(Some(user.access.clone()));
         }
-        Ok(self.renew(session, user).await?.map(|user| user.access))
+        let (sessions, session, seen) = (Arc::clone(self), Arc::clone(session), user.clone());
+        let work = async move { sessions.renew(&session, &seen).await };
+        // A task of its own: a browser that leaves must not take the new tokens with it, for the old ones are used up.
+        let renewed = tokio::spawn(mallard_rpc::scope(mallard_rpc::current(), work)).await;
+        let ended = |error| Error::internal("task_failed", "the renewal's task ended").source(error);
+        Ok(renewed.map_err(ended)??.map(|user| user.access))
     }
 
     /// Renews the tokens; nobody when identity says that the session is over.

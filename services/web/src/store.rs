@@ -20,6 +20,66 @@ pub struct Kept {
     pub cart_token: String,
     /// Different things in the cart, as far as this shop has seen.
     pub cart_lines: u32,
+    /// Keys of orders of lines chosen out of a cart, the latest last, at most [`CHOICES_MAX`].
+    pub choices: Vec<ChoiceKey>,
+}
+
+/// Most keys of chosen lines that are remembered.
+const CHOICES_MAX: usize = 20;
+
+/// A key under which lines chosen out of a cart were ordered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct ChoiceKey {
+    /// The key.
+    pub key: String,
+    /// The order it made; empty where that is not known.
+    pub order_id: String,
+    /// The order has failed or was cancelled: the same choice takes another key.
+    pub over: bool,
+}
+
+impl Kept {
+    /// Tells whether the order of a key has failed or was cancelled.
+    pub fn is_over(&self, key: &str) -> bool {
+        self.choices.iter().any(|one| one.over && one.key == key)
+    }
+
+    /// Notes the order of a key; false when it was noted before.
+    pub fn note_choice(&mut self, key: &str, order_id: &str) -> bool {
+        if self.choices.iter().any(|one| one.key == key) {
+            return false;
+        }
+        self.push_choice(ChoiceKey { key: key.to_owned(), order_id: order_id.to_owned(), over: false });
+        true
+    }
+
+    /// Notes that the order of a key has failed or was cancelled.
+    pub fn end_choice(&mut self, key: &str) {
+        match self.choices.iter_mut().find(|one| one.key == key) {
+            Some(one) => one.over = true,
+            None => self.push_choice(ChoiceKey { key: key.to_owned(), order_id: String::new(), over: true }),
+        }
+    }
+
+    /// Notes that an order was cancelled.
+    pub fn end_order(&mut self, order_id: &str) {
+        for one in self.choices.iter_mut().filter(|one| !order_id.is_empty() && one.order_id == order_id) {
+            one.over = true;
+        }
+    }
+
+    fn push_choice(&mut self, one: ChoiceKey) {
+        if self.choices.len() >= CHOICES_MAX {
+            self.choices.remove(0);
+        }
+        self.choices.push(one);
+    }
+
+    /// Returns the refresh token, empty when nobody is signed in.
+    pub fn refresh(&self) -> &str {
+        self.user.as_ref().map_or("", |user| user.refresh.as_str())
+    }
 }
 
 /// A signed-in shopper's tokens and what the pages show of the account.
@@ -93,7 +153,8 @@ impl Store {
         applied(self.db.apply(Unit::new("web.open_session").guard(sql, params, 1, 0)).await)
     }
 
-    /// Replaces a session when nobody changed it since `version`; tells whether it did.
+    /// Replaces a session when nobody changed it since `version`; tells whether it did. A renewal that is under way goes on,
+    /// unless this ends it: `renewed` says that other tokens are written.
     ///
     /// # Errors
     /// The database's.
@@ -104,9 +165,14 @@ impl Store {
         version: i64,
         nonce: [u8; NONCE_BYTES],
         expires_at: Micros,
+        renewed: bool,
     ) -> Result<bool> {
-        let sql = "UPDATE sessions SET sealed = ?, version = version + 1, renewing_until = 0, expires_at = ? \
-                   WHERE id = ? AND version = ?";
+        let sql = if renewed {
+            "UPDATE sessions SET sealed = ?, version = version + 1, renewing_until = 0, expires_at = ? \
+             WHERE id = ? AND version = ?"
+        } else {
+            "UPDATE sessions SET sealed = ?, version = version + 1, expires_at = ? WHERE id = ? AND version = ?"
+        };
         let params = params![seal(secret, kept, nonce)?, expires_at, secret.id(), version];
         applied(self.db.apply(Unit::new("web.change_session").guard(sql, params, 1, 0)).await)
     }
@@ -184,7 +250,7 @@ mod tests {
 
     fn kept() -> Kept {
         let user = SignedIn { access: "at_secret".into(), refresh: "rt_secret".into(), ..SignedIn::default() };
-        Kept { user: Some(user), cart_token: "ct_1".into(), cart_lines: 2 }
+        Kept { user: Some(user), cart_token: "ct_1".into(), cart_lines: 2, choices: Vec::new() }
     }
 
     #[tokio::test]
@@ -212,8 +278,8 @@ mod tests {
         let secret = Secret::new([1; 32]);
         store.insert(&secret, &kept(), [9; 12], 100).await.unwrap();
         assert!(!store.insert(&secret, &kept(), [9; 12], 100).await.unwrap());
-        assert!(store.replace(&secret, &Kept::default(), 1, [8; 12], 100).await.unwrap());
-        assert!(!store.replace(&secret, &kept(), 1, [7; 12], 100).await.unwrap());
+        assert!(store.replace(&secret, &Kept::default(), 1, [8; 12], 100, false).await.unwrap());
+        assert!(!store.replace(&secret, &kept(), 1, [7; 12], 100, false).await.unwrap());
         let stored = store.find(&secret, 1).await.unwrap().unwrap();
         assert_eq!((stored.kept, stored.version), (Kept::default(), 2));
     }
@@ -227,6 +293,36 @@ mod tests {
         assert!(!store.claim_renewal(&secret, 1, 20, 70).await.unwrap());
         assert!(store.claim_renewal(&secret, 1, 61, 111).await.unwrap());
         assert!(!store.claim_renewal(&secret, 2, 200, 250).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn a_change_beside_a_renewal_does_not_end_it() {
+        let store = store().await;
+        let secret = Secret::new([1; 32]);
+        store.insert(&secret, &kept(), [9; 12], 1_000).await.unwrap();
+        assert!(store.claim_renewal(&secret, 1, 10, 60).await.unwrap());
+        assert!(store.replace(&secret, &kept(), 1, [8; 12], 1_000, false).await.unwrap());
+        assert!(!store.claim_renewal(&secret, 2, 20, 70).await.unwrap(), "somebody renews still");
+        assert!(store.replace(&secret, &kept(), 2, [7; 12], 1_000, true).await.unwrap());
+        assert!(store.claim_renewal(&secret, 3, 30, 80).await.unwrap());
+    }
+
+    #[test]
+    fn a_choice_keeps_its_key_until_its_order_is_over() {
+        let mut kept = Kept::default();
+        assert!(kept.note_choice("a", "ord_1") && !kept.note_choice("a", "ord_1"));
+        kept.end_choice("b");
+        assert!(!kept.is_over("a") && kept.is_over("b"));
+        kept.end_order("ord_2");
+        kept.end_order("");
+        assert!(!kept.is_over("a"));
+        kept.end_order("ord_1");
+        assert!(kept.is_over("a"));
+        for i in 0..100 {
+            kept.end_choice(&i.to_string());
+        }
+        assert_eq!(kept.choices.len(), CHOICES_MAX);
+        assert!(kept.is_over("99") && !kept.is_over("0"));
     }
 
     #[tokio::test]

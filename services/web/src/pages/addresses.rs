@@ -4,7 +4,8 @@ use askama::Template;
 use http::StatusCode;
 use mallard_proto::common::v1::Address;
 use mallard_proto::identity::v1::{
-    CreateAddressRequest, DeleteAddressRequest, GetAddressRequest, ListAddressesRequest, UpdateAddressRequest,
+    BookAddress, CreateAddressRequest, DeleteAddressRequest, GetAddressRequest, ListAddressesRequest,
+    UpdateAddressRequest,
 };
 use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
@@ -35,19 +36,32 @@ struct Page {
 /// Identity's.
 pub async fn show(ask: &Ask) -> Result<Answer> {
     let caller = ask.permit("GET", "/store/v1/me/addresses").await?;
-    list(ask, &caller, StatusCode::OK, "", None).await
+    list(ask, &caller).await
 }
 
-async fn list(
+async fn list(ask: &Ask, caller: &Caller) -> Result<Answer> {
+    let (status, trouble, error) = (StatusCode::OK, "", None);
+    let book = book(ask, caller).await?;
+    show_book(ask, &book, status, trouble, error)
+}
+
+/// Returns the entries of the book.
+///
+/// # Errors
+/// Identity's.
+pub async fn book(ask: &Ask, caller: &Caller) -> Result<Vec<BookAddress>> {
+    let mut client = ask.site.peers.identity();
+    let request = ListAddressesRequest { limit: BOOK_MAX, cursor: String::new() };
+    Ok(ask.read(caller, client.list_addresses(request)).await?.addresses)
+}
+
+fn show_book(
     ask: &Ask,
-    caller: &Caller,
+    book: &[BookAddress],
     status: StatusCode,
     trouble: &'static str,
     error: Option<&Error>,
 ) -> Result<Answer> {
-    let mut client = ask.site.peers.identity();
-    let request = ListAddressesRequest { limit: BOOK_MAX, cursor: String::new() };
-    let book = ask.read(caller, client.list_addresses(request)).await?.addresses;
     let default = book.iter().find(|entry| entry.is_default).map(|entry| entry.id.clone()).unwrap_or_default();
     let typed = if error.is_some() { address_form::read(&ask.form) } else { address_form::empty(ask) };
     let mut f = Frame::new(ask, ask.t.addresses);
@@ -60,7 +74,7 @@ async fn list(
         f,
         trouble,
         editing: false,
-        book: address_form::offered(ask, &book, &default),
+        book: address_form::offered(ask, book, &default),
         action: "/account/addresses".into(),
         address: address_form::fields(ask, &typed, error),
         is_default: ask.form.get("default") == "1",
@@ -75,6 +89,41 @@ async fn list(
 pub async fn create(ask: &Ask) -> Result<Answer> {
     let caller = ask.permit("POST", "/store/v1/me/addresses").await?;
     let address = address_form::read(&ask.form);
+    match keep(ask, &caller, address, ask.form.get("default") == "1").await {
+        Ok(()) => Ok(Answer::to(ask.link("/account/addresses?done=saved"))),
+        Err(error) => match trouble(ask, &error) {
+            Some(text) => {
+                let book = book(ask, &caller).await?;
+                show_book(ask, &book, StatusCode::UNPROCESSABLE_ENTITY, text, Some(&error))
+            }
+            None => Err(error),
+        },
+    }
+}
+
+/// Puts an address into the book, unless the book has it: the same form sent twice makes one entry.
+///
+/// # Errors
+/// Identity's.
+pub async fn keep(ask: &Ask, caller: &Caller, address: Address, is_default: bool) -> Result<()> {
+    // One after the other, so that the second of two clicks sees what the first has put there.
+    let turn = match &ask.session {
+        Some(session) => Some(session.turn().await),
+        None => None,
+    };
+    let entries = book(ask, caller).await?;
+    let mut client = ask.site.peers.identity();
+    if let Some(known) = entries.iter().find(|entry| address_form::of_book(entry) == address) {
+        if is_default && !known.is_default {
+            let request = UpdateAddressRequest {
+                id: known.id.clone(),
+                is_default: Some(true),
+                ..UpdateAddressRequest::default()
+            };
+            ask.write(caller, client.update_address(request)).await?;
+        }
+        return Ok(());
+    }
     let request = CreateAddressRequest {
         name: address.name,
         phone: address.phone,
@@ -84,16 +133,11 @@ pub async fn create(ask: &Ask) -> Result<Answer> {
         district: address.district,
         street: address.street,
         postal_code: address.postal_code,
-        is_default: ask.form.get("default") == "1",
+        is_default,
     };
-    let mut client = ask.site.peers.identity();
-    match ask.write(&caller, client.create_address(request)).await {
-        Ok(_) => Ok(Answer::to(ask.link("/account/addresses?done=saved"))),
-        Err(error) => match trouble(ask, &error) {
-            Some(text) => list(ask, &caller, StatusCode::UNPROCESSABLE_ENTITY, text, Some(&error)).await,
-            None => Err(error),
-        },
-    }
+    ask.write(caller, client.create_address(request)).await?;
+    drop(turn);
+    Ok(())
 }
 
 /// Shows the form of an entry.

@@ -12,6 +12,7 @@ use mallard_proto::catalog::v1::Product;
 use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
 
+use super::sign;
 use crate::answer::Answer;
 use crate::ask::{Ask, route};
 use crate::catalogue::title;
@@ -53,21 +54,41 @@ struct Page {
 /// The cart's and the catalogue's.
 pub async fn show(ask: &Ask) -> Result<Answer> {
     let caller = ask.caller().await?;
-    render(ask, &caller, StatusCode::OK, "").await
+    let cart = match left_over(ask, &caller).await {
+        Some(cart) => cart,
+        None => read(ask, &caller).await?,
+    };
+    render(ask, cart, StatusCode::OK, "").await
 }
 
-/// Shows the cart after an order was refused that cannot be shown again.
-///
-/// # Errors
-/// The cart's and the catalogue's.
-pub async fn refused_order(ask: &Ask, caller: &Caller, status: StatusCode, trouble: String) -> Result<Answer> {
-    render(ask, caller, status, trouble).await
+/// Merges the guest's cart that a sign-in could not merge.
+async fn left_over(ask: &Ask, caller: &Caller) -> Option<Cart> {
+    let (session, token) = (ask.session.as_ref()?, ask.cart_token());
+    if caller.user_id.is_empty() || token.is_empty() {
+        return None;
+    }
+    let merged = async { sign::merge(ask, &ask.permit("POST", sign::MERGE).await?, session, token).await };
+    merged
+        .await
+        .inspect_err(|error| tracing::warn!(%error, request_id = ask.request_id, "the guest's cart was not merged"))
+        .ok()
 }
 
-async fn render(ask: &Ask, caller: &Caller, status: StatusCode, trouble: impl Into<String>) -> Result<Answer> {
+async fn read(ask: &Ask, caller: &Caller) -> Result<Cart> {
     let mut client = ask.site.peers.cart();
     let request = GetCartRequest { cart_token: ask.cart_token() };
-    let cart = ask.read(caller, client.get_cart(request)).await?.cart.unwrap_or_default();
+    Ok(ask.read(caller, client.get_cart(request)).await?.cart.unwrap_or_default())
+}
+
+/// Counts what the cart holds now, for the badge.
+pub async fn recount(ask: &Ask, caller: &Caller) {
+    match read(ask, caller).await {
+        Ok(cart) => ask.note_cart(cart.lines.len()).await,
+        Err(error) => tracing::debug!(%error, request_id = ask.request_id, "the cart was not counted"),
+    }
+}
+
+async fn render(ask: &Ask, cart: Cart, status: StatusCode, trouble: impl Into<String>) -> Result<Answer> {
     ask.note_cart(cart.lines.len()).await;
     let products = ask.public(ask.site.catalogue.batch(product_ids(&cart))).await?;
     let products: BTreeMap<&str, &Product> = products.iter().map(|product| (product.id.as_str(), product)).collect();
@@ -260,5 +281,5 @@ async fn refused(ask: &Ask, caller: &Caller, error: Error) -> Result<Answer> {
         Kind::NotFound => StatusCode::NOT_FOUND,
         _ => StatusCode::UNPROCESSABLE_ENTITY,
     };
-    render(ask, caller, status, trouble).await
+    render(ask, read(ask, caller).await?, status, trouble).await
 }

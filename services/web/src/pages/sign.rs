@@ -2,7 +2,7 @@
 
 use askama::Template;
 use http::StatusCode;
-use mallard_proto::cart::v1::MergeCartRequest;
+use mallard_proto::cart::v1::{Cart, MergeCartRequest};
 use mallard_proto::identity::v1::{LoginRequest, LogoutRequest, RegisterRequest, Tokens, User};
 use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
@@ -11,10 +11,13 @@ use crate::answer::{Answer, CookieChange};
 use crate::ask::Ask;
 use crate::domain::{local_path, split_language};
 use crate::error::at_field;
+use crate::session::Session;
 use crate::store::Kept;
 use crate::view::{Field, Frame};
 
 const PASSWORD_CHARS_MAX: u32 = 200;
+/// Route of the merge.
+pub const MERGE: &str = "/store/v1/cart/merge";
 
 #[derive(Template)]
 #[template(path = "sign.html")]
@@ -54,7 +57,7 @@ pub async fn show_up(ask: &Ask) -> Result<Answer> {
 fn form_in(ask: &Ask, status: StatusCode, trouble: &'static str) -> Result<Answer> {
     let t = ask.t;
     let page = Page {
-        f: Frame::new(ask, t.sign_in),
+        f: Frame::new(ask, t.sign_in).at(here(ask, "/sign-in")),
         trouble,
         action: "/sign-in",
         next: next(ask).to_owned(),
@@ -81,7 +84,7 @@ fn form_up(ask: &Ask, status: StatusCode, trouble: &'static str, error: Option<&
         }
     }
     let page = Page {
-        f: Frame::new(ask, t.sign_up),
+        f: Frame::new(ask, t.sign_up).at(here(ask, "/sign-up")),
         trouble,
         action: "/sign-up",
         next: next(ask).to_owned(),
@@ -91,6 +94,16 @@ fn form_up(ask: &Ask, status: StatusCode, trouble: &'static str, error: Option<&
         other_link: t.sign_in,
     };
     Answer::with(status, &page)
+}
+
+/// Returns where the form is to be found again, with the place to come back to.
+fn here(ask: &Ask, path: &str) -> String {
+    match next(ask) {
+        "/" => path.to_owned(),
+        next => {
+            format!("{path}?{}", form_urlencoded::Serializer::new(String::new()).append_pair("next", next).finish())
+        }
+    }
 }
 
 fn field_of(error: &Error) -> &str {
@@ -173,28 +186,35 @@ async fn enter(ask: &Ask, user: Option<User>, tokens: Option<Tokens>) -> Result<
     let sessions = &ask.site.sessions;
     let guest_cart = ask.cart_token();
     let signed_in = sessions.signed_in(tokens.unwrap_or_default(), name, user.language);
-    let kept = Kept { user: Some(signed_in), ..Kept::default() };
+    let kept = Kept { user: Some(signed_in), cart_token: guest_cart.clone(), ..Kept::default() };
     let (secret, session) = sessions.start(&kept).await?;
+    // The sign-in stands whatever becomes of the cart: what was not merged now is merged when the cart is looked at.
+    let merged = async { merge(ask, &ask.permit_with(&session, "POST", MERGE).await?, &session, guest_cart).await };
+    if let Err(error) = merged.await {
+        tracing::warn!(%error, request_id = ask.request_id, "the guest's cart was not merged at sign-in");
+    }
     if ask.session.is_some() {
         sessions.end(&ask.secret).await?;
-    }
-    // The sign-in stands whatever becomes of the cart.
-    match merged(ask, &session, guest_cart).await {
-        Ok(lines) => sessions.change(&session, |kept| kept.cart_lines = lines).await?,
-        Err(error) => {
-            tracing::warn!(%error, request_id = ask.request_id, "the guest's cart was not merged at sign-in");
-        }
     }
     Ok(Answer::to(destination(ask)).cookie(CookieChange::New(secret)))
 }
 
-/// Merges the guest's cart, or looks at the shopper's own; returns how many different things it holds.
-async fn merged(ask: &Ask, session: &crate::session::Session, cart_token: String) -> Result<u32> {
-    let caller = ask.permit_with(session, "POST", "/store/v1/cart/merge").await?;
+/// Merges the guest's cart into the shopper's own, once however often it is asked for, and returns that; without a guest's cart
+/// the shopper's own as it is.
+///
+/// # Errors
+/// The cart's; then the session still knows the guest's cart.
+pub async fn merge(ask: &Ask, caller: &Caller, session: &Session, cart_token: String) -> Result<Cart> {
     let mut client = ask.site.peers.cart();
-    // Without a guest's cart it answers the shopper's own.
-    let answer = ask.write(&caller, client.merge_cart(MergeCartRequest { cart_token })).await?;
-    Ok(answer.cart.map_or(0, |cart| u32::try_from(cart.lines.len()).unwrap_or(u32::MAX)))
+    let answer = ask.write(caller, client.merge_cart(MergeCartRequest { cart_token })).await?;
+    let cart = answer.cart.unwrap_or_default();
+    let lines = u32::try_from(cart.lines.len()).unwrap_or(u32::MAX);
+    let change = |kept: &mut Kept| {
+        kept.cart_token.clear();
+        kept.cart_lines = lines;
+    };
+    ask.site.sessions.change(session, change).await?;
+    Ok(cart)
 }
 
 /// Signs out: the account's session ends at once, and this one with it.
@@ -210,6 +230,8 @@ pub async fn sign_out(ask: &Ask) -> Result<Answer> {
         }
         // Nobody is signed in any more.
         Err(error) if error.kind == Kind::Unauthenticated => {}
+        // The mall does not know the account any more; its tokens are forgotten here.
+        Err(error) if error.code == "account_banned" => {}
         Err(error) => return Err(error),
     }
     ask.site.sessions.end(&ask.secret).await?;
