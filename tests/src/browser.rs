@@ -197,5 +197,5 @@ pub fn checkout_fields<'a>(page: &'a [(String, String)], card: &'a str) -> Vec<(
 
 /// Returns the hidden fields of a checkout page.
 pub fn hidden_fields(page: &Page) -> Vec<(String, String)> {
-    ["key", "total", "currency"].into_iter().map(|name| (name.to_owned(), page.hidden(name))).collect()
+    ["key", "total", "currency", "goods"].into_iter().map(|name| (name.to_owned(), page.hidden(name))).collect()
 }

@@ -1,14 +1,22 @@
 //! What shoppers find on the pages beside the purchase: best sellers, returns, passwords, coupons, pictures, bans; and the pages
 //! that many visitors share.
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use mallard_rpc::{Fault, FaultAction};
 use mallard_testkit::eventually;
 use mallard_tests::browser::{Browser, Page, checkout_fields, hidden_fields};
 use mallard_tests::*;
+use parking_lot::Mutex;
 use serde_json::json;
 
 const PRICE: i64 = 990;
+/// Longer than a reason may be.
+const LONG: &str = "It came apart in my hands on the first morning, and when I had put it together again it came apart on the \
+                    second morning too, and so on until the end of the week, when I gave up and wrote these lines about it to you.";
 
 /// A picture of one pixel.
 const PIXEL: &str = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNkYPhfDwAChwGA60e6kgAAAABJRU5ErkJggg==";
@@ -98,7 +106,7 @@ async fn goods_are_given_back_on_the_orders_page() {
     shop.admin.post(&format!("/admin/v1/orders/{id}/ship"), json!({})).await.expect(200);
     shop.order_is(&id, "shipped").await;
     let page = browser.get(&path).await.expect(200);
-    assert!(page.has("Give something back") && page.has("at most 3"));
+    assert!(page.has("Give something back") && page.has("at most 3") && page.has("maxlength=\"200\""));
     let units = format!("units-{sku}");
     let key = page.body.split_once(&format!("{path}/returns")).expect("a form").1;
     let key = key.split_once("name=\"key\" value=\"").expect("a key").1.split_once('"').expect("its end").0.to_owned();
@@ -111,6 +119,7 @@ async fn goods_are_given_back_on_the_orders_page() {
         (wish("2", ""), "This is needed."),
         (wish("4", "chipped"), "So many cannot be given back"),
         (wish("x", "chipped"), "So many cannot be given back"),
+        (wish("1", LONG), "This is too long."),
     ] {
         let page = browser.post(&to, &fields).await.expect(422);
         assert!(page.has(says) && page.has("<details id=\"return\" open>"), "{fields:?}: {}", page.body);
@@ -337,5 +346,358 @@ async fn pages_that_are_shared_show_nothing_of_anybody_and_are_fresh_within_a_se
     within_a_second("the new price shows", async || Browser::new(&shop).get(&path).await.has("¥12.90")).await;
     shop.admin.post(&format!("/admin/v1/products/{mug}/delist"), json!({})).await.expect(200);
     within_a_second("it is gone", async || Browser::new(&shop).get(&path).await.status == 404).await;
+    shop.stop().await;
+}
+
+/// Follows the link of a cart in which not everything can be bought.
+async fn rest_of(browser: &mut Browser) -> (String, Page) {
+    let cart = browser.get("/cart").await.expect(200);
+    let link = cart.body.split_once("href=\"/checkout?").and_then(|(_, rest)| rest.split_once('"')).expect("a link").0;
+    let path = format!("/checkout?{}", link.replace("&#38;", "&").replace("&amp;", "&"));
+    let page = browser.get(&path).await.expect(200);
+    (path, page)
+}
+
+/// Returns the hidden fields of a checkout of chosen lines.
+fn chosen_fields(page: &Page) -> Vec<(String, String)> {
+    let mut hidden = hidden_fields(page);
+    hidden.extend(["line", "cart"].map(|name| (name.to_owned(), page.hidden(name))));
+    hidden
+}
+
+fn with<'a>(mut fields: Vec<(&'a str, &'a str)>, name: &str, value: &'a str) -> Vec<(&'a str, &'a str)> {
+    fields.iter_mut().filter(|(found, _)| *found == name).for_each(|(_, old)| *old = value);
+    fields
+}
+
+fn order_of(page: &Page) -> String {
+    let path = page.location.split('?').next().unwrap_or_default();
+    path.strip_prefix("/checkout/result/").expect("the way to a result").to_owned()
+}
+
+/// Fills a cart with a mug that can be bought and a lamp that cannot.
+async fn half_a_cart(shop: &Shop) -> (Browser, String) {
+    let (mug, sku) = shop.product("Harbour mug", PRICE, 5).await;
+    let (lamp, lamp_sku) = shop.product("Night lamp", 12_900, 5).await;
+    let mut browser = Browser::new(shop);
+    browser.sign_up().await;
+    browser.add(&mug, &sku, 2).await.expect(303);
+    browser.add(&lamp, &lamp_sku, 1).await.expect(303);
+    shop.admin.post(&format!("/admin/v1/products/{lamp}/delist"), json!({})).await.expect(200);
+    (browser, sku)
+}
+
+#[tokio::test]
+async fn goods_that_another_tab_changed_are_not_ordered_unseen() {
+    let shop = Shop::start().await;
+    let (one, one_sku) = shop.product("English book", 6_800, 5).await;
+    let (other, other_sku) = shop.product("Chinese book", 6_800, 5).await;
+    let mut browser = Browser::new(&shop);
+    browser.sign_up().await;
+    browser.add(&one, &one_sku, 1).await.expect(303);
+    let shown = hidden_fields(&browser.get("/checkout").await.expect(200));
+    browser.post("/cart/clear", &[]).await.expect(303);
+    browser.add(&other, &other_sku, 1).await.expect(303);
+    let page = browser.post("/checkout", &checkout_fields(&shown, GOOD_CARD)).await.expect(409);
+    assert!(page.has("What you are ordering has changed") && page.has("Chinese book"), "{}", page.body);
+    assert!(!page.has("It was ¥68.00") && page.hidden("goods") != shown[3].1);
+    assert_eq!((shop.stock(&one_sku).await, shop.stock(&other_sku).await), ((5, 0), (5, 0)));
+    let seen = hidden_fields(&page);
+    browser.post("/checkout", &checkout_fields(&seen, GOOD_CARD)).await.expect(303);
+    shop.stock_is(&other_sku, 4, 0).await;
+    shop.check().await;
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_tab_shows_its_own_goods() {
+    let shop = Shop::start().await;
+    let mut goods = Vec::new();
+    let mut browser = Browser::new(&shop);
+    browser.sign_up().await;
+    for title in ["English book", "Chinese book"] {
+        let (product, sku) = shop.product(title, 6_800, 5).await;
+        browser.add(&product, &sku, 1).await.expect(303);
+        goods.push(sku);
+    }
+    let path = |sku: &str| format!("/checkout?cart=2&line={sku}%3A1");
+    let page = browser.get(&path(&goods[0])).await.expect(200);
+    let english = chosen_fields(&page);
+    assert!(browser.get(&path(&goods[1])).await.expect(200).has("Chinese book"));
+    let fields = with(checkout_fields(&english, GOOD_CARD), "cvc", "");
+    let page = browser.post("/checkout", &fields).await.expect(422);
+    assert!(page.has("English book") && !page.has("Chinese book"), "{}", page.body);
+    // The other language and a sign-in lead to these goods, too.
+    assert!(page.has(&format!("href=\"/zh/checkout?cart=2&#38;line={}%3A1\"", goods[0])), "{}", page.body);
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_choice_is_ordered_once_from_however_many_tabs() {
+    let shop = Shop::start().await;
+    let (mut browser, sku) = half_a_cart(&shop).await;
+    let (path, page) = rest_of(&mut browser).await;
+    let (first, second) = (chosen_fields(&page), chosen_fields(&browser.get(&path).await));
+    assert_eq!(first, second);
+    let page = browser.post("/checkout", &with(checkout_fields(&first, GOOD_CARD), "cvc", "")).await.expect(422);
+    assert_eq!(page.hidden("key"), first[0].1, "nothing was ordered under it");
+    let mut coupon = checkout_fields(&first, GOOD_CARD);
+    coupon.extend([("coupon", "SPRING"), ("apply", "1")]);
+    assert_eq!(browser.post("/checkout", &coupon).await.expect(422).hidden("key"), first[0].1);
+    let refused = chosen_fields(&page);
+    let placed = browser.post("/checkout", &checkout_fields(&refused, GOOD_CARD)).await.expect(303);
+    assert!(browser.get("/orders").await.has("aria-label=\"1 in the cart\""), "the lamp is still there");
+    let again = browser.post("/checkout", &checkout_fields(&second, GOOD_CARD)).await.expect(303);
+    assert_eq!(order_of(&placed), order_of(&again));
+    // The same key for another address is no second order either.
+    let moved = with(checkout_fields(&second, GOOD_CARD), "street", "2 Other Road");
+    let told = browser.post("/checkout", &moved).await.expect(303);
+    assert_eq!(told.location, "/orders?done=used");
+    let list = browser.follow(told).await.expect(200);
+    assert!(list.has("This form has been used for another order."));
+    assert_eq!(list.body.matches("order-card").count(), 1);
+    shop.stock_is(&sku, 3, 0).await;
+    shop.check().await;
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_choice_whose_order_failed_or_was_cancelled_is_ordered_anew() {
+    let shop = Shop::start().await;
+    let (mut browser, sku) = half_a_cart(&shop).await;
+    let (path, page) = rest_of(&mut browser).await;
+    let old = chosen_fields(&page);
+    // A declined card, then the checkout opened again: the bank is asked again.
+    browser.post("/checkout", &checkout_fields(&old, DECLINED_CARD)).await.expect(402);
+    let second = chosen_fields(&browser.get(&path).await.expect(200));
+    assert_ne!(second[0].1, old[0].1);
+    // The tab with the old form is told of the new key and not of a third.
+    let page = browser.post("/checkout", &checkout_fields(&old, DECLINED_CARD)).await.expect(402);
+    assert_eq!(page.hidden("key"), second[0].1);
+    // To be paid later, cancelled, and ordered again.
+    let later = with(checkout_fields(&second, ""), "method", "later");
+    let cancelled = order_of(&browser.post("/checkout", &later).await.expect(303));
+    assert_eq!(order_of(&browser.post("/checkout", &later).await.expect(303)), cancelled, "sent twice");
+    browser.post(&format!("/orders/{cancelled}/cancel"), &[]).await.expect(303);
+    let third = chosen_fields(&browser.get(&path).await.expect(200));
+    let later = with(checkout_fields(&third, ""), "method", "later");
+    let stopped = order_of(&browser.post("/checkout", &later).await.expect(303));
+    assert_ne!(stopped, cancelled);
+    // Cancelled by somebody else: the form says so, and orders when it is sent again.
+    let reason = json!({ "reason": "no such street" });
+    shop.admin.post(&format!("/admin/v1/orders/{stopped}/cancel"), reason).await.expect(200);
+    let page = browser.post("/checkout", &later).await.expect(409);
+    assert!(page.has("The order of this form was cancelled meanwhile."), "{}", page.body);
+    let last = chosen_fields(&page);
+    let placed = browser.post("/checkout", &checkout_fields(&last, GOOD_CARD)).await.expect(303);
+    shop.order_is(&order_of(&placed), "paid").await;
+    shop.stock_is(&sku, 3, 0).await;
+    shop.check().await;
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn clicks_on_pay_keep_one_address_and_an_address_that_is_gone_is_not_offered() {
+    let shop = Shop::start().await;
+    let (mug, sku) = shop.product("Harbour mug", PRICE, 5).await;
+    let mut browser = Browser::new(&shop);
+    browser.sign_up().await;
+    browser.add(&mug, &sku, 1).await.expect(303);
+    let hidden = hidden_fields(&browser.get("/checkout").await.expect(200));
+    let mut fields = checkout_fields(&hidden, GOOD_CARD);
+    fields.push(("save", "1"));
+    let clicks = (0..4).map(|_| {
+        let (mut tab, fields) = (browser.clone(), fields.clone());
+        async move { tab.post("/checkout", &fields).await }
+    });
+    futures_util::future::join_all(clicks).await;
+    browser.post("/checkout", &fields).await.expect(303);
+    let book = browser.get("/account/addresses").await.expect(200);
+    assert_eq!(book.body.matches("<address>").count(), 1);
+    let id =
+        book.body.split_once("/account/addresses/addr_").and_then(|(_, rest)| rest.split_once('"')).expect("one").0;
+    let id = format!("addr_{id}");
+    browser.add(&mug, &sku, 1).await.expect(303);
+    let page = browser.get("/checkout").await.expect(200);
+    assert!(page.has(&id));
+    let hidden = hidden_fields(&page);
+    browser.post(&format!("/account/addresses/{id}/delete"), &[]).await.expect(303);
+    let page = browser.post("/checkout", &with(checkout_fields(&hidden, GOOD_CARD), "address", &id)).await.expect(422);
+    assert!(page.has("This address is no longer in your book.") && !page.has(&id), "{}", page.body);
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_refused_form_leads_back_to_its_page() {
+    let shop = Shop::start().await;
+    let (mug, sku) = shop.product("Harbour mug", PRICE, 5).await;
+    let mut browser = Browser::new(&shop);
+    browser.add(&mug, &sku, 1).await.expect(303);
+    let page = browser.post("/cart/set", &[("sku", &sku), ("quantity", "0")]).await.expect(422);
+    assert!(page.has("/sign-in?next=%2Fcart\"") && page.has("href=\"/zh/cart\"") && !page.has("cart/set\" lang"));
+    // What is wrong with a sign-in does not lose the way back, in another language neither.
+    browser.get("/sign-in").await.expect(200);
+    let wrong = [("email", "nobody@shop.test"), ("password", "wrong password"), ("next", "/orders")];
+    let page = browser.post("/sign-in", &wrong).await.expect(422);
+    assert!(page.has("href=\"/zh/sign-in?next=%2Forders\""), "{}", page.body);
+    // The form of a tab that was opened before the sign-in.
+    let old = browser.clone();
+    browser.sign_up().await;
+    let mut tab = browser.clone();
+    tab.csrf = old.csrf;
+    tab.headers.push(("referer".into(), format!("{}/p/{mug}?sku={sku}", shop.url(""))));
+    let fields = [("product", mug.as_str()), ("sku", sku.as_str()), ("quantity", "1")];
+    let page = tab.post("/cart/add", &fields).await.expect(403);
+    let link = format!("href=\"/p/{mug}?sku={sku}\">Load the page again");
+    assert!(page.has(&link), "{}", page.body);
+    tab.headers.pop();
+    tab.headers.push(("referer".into(), "https://evil.example/p".into()));
+    let page = tab.post("/cart/add", &fields).await.expect(403);
+    assert!(page.has("href=\"/cart\">Load the page again") && !page.has("evil.example"));
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn addresses_that_look_like_another_host_stay_in_the_shop() {
+    let shop = Shop::start().await;
+    let mut browser = Browser::new(&shop);
+    for path in ["//evil.example/x", "/zh//evil.example/x"] {
+        let page = browser.get(path).await.expect(404);
+        assert!(!page.has("//evil.example"), "{path}: {}", page.body);
+    }
+    let (mug, _) = shop.product("Harbour mug", PRICE, 5).await;
+    browser.get(&format!("/p/{mug}&x")).await.expect(404);
+    for path in ["/favicon.ico", "/robots.txt", "/nothing"] {
+        assert_eq!(Browser::new(&shop).get(path).await.header("set-cookie"), "", "{path}");
+    }
+    assert!(browser.get("/search?min=cheap").await.expect(200).has("Write prices as numbers"));
+    assert!(!browser.get("/search?min=1&max=20.50").await.expect(200).has("Write prices as numbers"));
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_brand_without_a_shelf_and_a_shelf_without_news_are_found() {
+    let shop = Shop::start().await;
+    let brand = shop.admin.post("/admin/v1/brands", json!({ "name": "Tidepool" })).await.expect(201).body;
+    let brand = brand["brand"]["id"].as_str().expect("an id").to_owned();
+    let body = json!({
+        "title": "Loose mug", "status": "listed", "brand_id": brand,
+        "variants": [{ "price": { "amount": 1_000, "currency": "CNY" }, "stock": 1 }],
+    });
+    let made = shop.admin.post("/admin/v1/products", body).await.expect(201).body;
+    let path = format!("/p/{}", made["product"]["id"].as_str().expect("an id"));
+    let mut browser = Browser::new(&shop);
+    let link = format!("/search?brand={brand}");
+    assert!(browser.get(&path).await.expect(200).has(&format!("href=\"{link}\"")));
+    within_a_second("the brand is found", async || browser.clone().get(&link).await.has("Loose mug")).await;
+    shop.admin.post("/admin/v1/categories", json!({ "slug": "quiet", "name": "Quiet shelf" })).await.expect(201);
+    let tile = "class=\"tile\" href=\"/c/quiet\"";
+    within_a_second("the department has its tile", async || Browser::new(&shop).get("/").await.has(tile)).await;
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn who_is_banned_can_still_sign_out() {
+    let shop = Shop::start().await;
+    let mut browser = Browser::new(&shop);
+    let email = browser.sign_up().await;
+    let users = shop.admin.get(&format!("/admin/v1/users?email={email}")).await.expect(200).body;
+    let id = users["users"][0]["id"].as_str().expect("an id");
+    let admin = shop.admin.post("/auth/v1/reauthenticate", json!({ "password": PASSWORD })).await.expect(200);
+    let admin = shop.http.token(admin.body["access_token"].as_str().expect("a token"));
+    let ban = json!({ "level": "all", "reason": "test" });
+    admin.post(&format!("/admin/v1/users/{id}/ban"), ban).await.expect(200);
+    within_a_second("the ban holds", async || browser.clone().get("/account").await.status != 200).await;
+    let page = browser.get("/account").await;
+    if page.status == 403 {
+        assert!(page.has("action=\"/sign-out\"") && page.has("This account has been suspended."), "{}", page.body);
+        browser.post("/sign-out", &[]).await.expect(303);
+    }
+    assert!(!browser.get("/").await.expect(200).has("Ada Lovelace"));
+    shop.stop().await;
+}
+
+/// Does something to the calls of one method while it is switched on.
+#[derive(Default)]
+struct Meddle(Mutex<Option<(&'static str, FaultAction)>>);
+
+impl Fault for Meddle {
+    fn decide(&self, _: &str, method: &str) -> FaultAction {
+        match *self.0.lock() {
+            Some((meant, action)) if meant == method => action,
+            _ => FaultAction::Pass,
+        }
+    }
+}
+
+async fn shop_meddled(settings: &[(&'static str, u64)]) -> (Shop, Arc<Meddle>) {
+    let meddle = Arc::new(Meddle::default());
+    let fault = meddle.clone();
+    let shop = Shop::start_with(|mut start| {
+        start.fault = Some(fault);
+        for (key, value) in settings {
+            start.config = start.config.set(key, *value);
+        }
+        start
+    })
+    .await;
+    (shop, meddle)
+}
+
+#[tokio::test]
+async fn a_guests_cart_that_could_not_be_merged_is_merged_later() {
+    let (shop, meddle) = shop_meddled(&[]).await;
+    let (mug, sku) = shop.product("Harbour mug", PRICE, 5).await;
+    let email = Browser::new(&shop).sign_up().await;
+    let mut browser = Browser::new(&shop);
+    browser.add(&mug, &sku, 2).await.expect(303);
+    *meddle.0.lock() = Some(("MergeCart", FaultAction::LoseRequest));
+    browser.get("/sign-in").await;
+    browser.post("/sign-in", &[("email", &email), ("password", PASSWORD)]).await.expect(303);
+    assert!(browser.get("/cart").await.expect(200).has("Your cart is empty."));
+    *meddle.0.lock() = None;
+    let cart = browser.get("/cart").await.expect(200);
+    assert!(cart.has("¥19.80") && cart.has("aria-label=\"1 in the cart\""), "{}", cart.body);
+    // Once: it is not added again.
+    assert!(browser.get("/cart").await.expect(200).has("¥19.80"));
+    shop.check().await;
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn a_browser_that_leaves_while_tokens_are_renewed_stays_signed_in() {
+    // Every page renews: tokens are over before the twenty seconds in which they are renewed early.
+    let (shop, meddle) = shop_meddled(&[("identity.access_token_ttl_s", 15), ("web.session_days", 90)]).await;
+    let mut browser = Browser::new(&shop);
+    browser.sign_up().await;
+    let page = browser.get("/account").await.expect(200);
+    let cookie = page.header("set-cookie");
+    assert!(cookie.contains("Max-Age=7776000") && cookie.contains(&browser.cookies["mallard_session"]), "{cookie}");
+    *meddle.0.lock() = Some(("Refresh", FaultAction::Delay(Duration::from_millis(400))));
+    let mut leaving = browser.clone();
+    let left = tokio::time::timeout(Duration::from_millis(150), leaving.get("/account")).await;
+    assert!(left.is_err(), "the page waits for the renewal");
+    *meddle.0.lock() = None;
+    for _ in 0..3 {
+        browser.get("/account").await.expect(200);
+    }
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn what_has_arrived_of_an_order_waits_for_the_rest() {
+    let shop = Shop::start().await;
+    let (mug, sku) = shop.product("Harbour mug", PRICE, 50).await;
+    let mut browser = Browser::new(&shop);
+    browser.sign_up().await;
+    let id = buy(&mut browser, &mug, &sku, 3).await;
+    shop.order_is(&id, "paid").await;
+    let path = format!("/orders/{id}");
+    let waits = "What has arrived can be given back here once everything of this order has been sent.";
+    assert!(!browser.get(&path).await.expect(200).has(waits));
+    let some = json!({ "carrier": "SF", "tracking_number": "SF1", "lines": [{ "sku_id": sku, "quantity": 1 }] });
+    shop.admin.post(&format!("/admin/v1/orders/{id}/ship"), some).await.expect(200);
+    let page = browser.get(&path).await.expect(200);
+    assert!(page.has(waits) && !page.has("Give something back"), "{}", page.body);
     shop.stop().await;
 }

@@ -327,9 +327,17 @@ async fn the_purchase_from_the_first_page_to_the_paid_order() {
     fields.push(("version", &hidden[0].1));
     let street = fields.iter_mut().find(|(name, _)| *name == "street").expect("a street");
     street.1 = "2 Difference Lane";
-    browser.post(&format!("/orders/{id}/address"), &fields).await.expect(303);
+    let path = format!("/orders/{id}/address");
+    browser.post(&path, &fields).await.expect(303);
     assert!(browser.get(&format!("/orders/{id}")).await.has("2 Difference Lane"));
-    browser.post(&format!("/orders/{id}/address"), &fields).await.expect(409);
+    // Sent twice it is what it is; another address from the old page is refused, and kept.
+    assert_eq!(browser.post(&path, &fields).await.expect(303).location, format!("/orders/{id}?done=address"));
+    fields.iter_mut().find(|(name, _)| *name == "street").expect("a street").1 = "3 Third Lane";
+    let page = browser.post(&path, &fields).await.expect(409);
+    assert!(page.has("value=\"3 Third Lane\"") && page.has("This is how it stands now."));
+    let version = page.hidden("version");
+    fields.iter_mut().filter(|(name, _)| *name == "version").for_each(|(_, value)| *value = &version);
+    browser.post(&path, &fields).await.expect(303);
     shop.admin.post(&format!("/admin/v1/orders/{id}/ship"), json!({ "carrier": "SF", "tracking_number": "SF1" })).await;
     shop.order_is(&id, "shipped").await;
     let page = browser.get(&format!("/orders/{id}")).await.expect(200);
@@ -482,6 +490,7 @@ async fn an_order_to_be_paid_later_is_paid_or_cancelled_by_its_owner_only() {
     };
     let id = later(&mut browser).await;
     let result = browser.get(&format!("/checkout/result/{id}")).await.expect(200);
+    assert!(result.has("aria-label=\"1 in the cart\""), "the cart holds it until it is paid");
     assert!(result.has("waiting for the payment") && result.has("Pay now"));
     let mut stranger = Browser::new(&shop);
     stranger.sign_up().await;
@@ -499,11 +508,17 @@ async fn an_order_to_be_paid_later_is_paid_or_cancelled_by_its_owner_only() {
     let fields = [("key", key.as_str()), ("number", GOOD_CARD), ("expiry", "12/30"), ("cvc", "012")];
     browser.post(&path, &fields).await.expect(303);
     shop.order_is(&id, "paid").await;
+    let paid = browser.get("/orders").await;
+    assert!(!paid.has("class=\"badge\""), "what is paid has left the cart");
     // Cancelling a paid order is refused, and the page says how it stands.
     let page = browser.post(&format!("/orders/{id}/cancel"), &[]).await.expect(409);
     assert!(page.has("This is how it stands now."));
     let id = later(&mut browser).await;
-    browser.post(&format!("/orders/{id}/cancel"), &[]).await.expect(303);
+    // Twice is once.
+    for _ in 0..2 {
+        let done = browser.post(&format!("/orders/{id}/cancel"), &[]).await.expect(303);
+        assert_eq!(done.location, format!("/orders/{id}?done=cancelled"));
+    }
     assert!(browser.get(&format!("/orders/{id}")).await.has("You cancelled it."));
     shop.stock_is(&sku, 4, 0).await;
     shop.check().await;
@@ -563,6 +578,13 @@ async fn the_address_book_is_kept_in_order() {
         list.body.split_once("/account/addresses/addr_").and_then(|(_, rest)| rest.split_once('"')).expect("an id").0;
     let path = format!("/account/addresses/addr_{id}");
     assert!(browser.get(&path).await.expect(200).has("value=\"First Street\""));
+    // The same form twice, or twice at once, is one entry.
+    let again = (0..3).map(|_| {
+        let mut tab = browser.clone();
+        async move { tab.post("/account/addresses", &entry("First Street")).await.expect(303) }
+    });
+    futures_util::future::join_all(again).await;
+    assert_eq!(browser.get("/account/addresses").await.body.matches("<address>").count(), 1);
     browser.post(&path, &entry("Second Street")).await.expect(303);
     assert!(browser.get("/account/addresses").await.has("Second Street"));
     let mut stranger = Browser::new(&shop);
@@ -697,11 +719,11 @@ async fn no_page_asks_others_more_than_three_times_however_long_the_cart() {
     .await;
     let mut browser = Browser::new(&shop);
     browser.sign_up().await;
-    let mut first = String::new();
+    let (mut first, mut first_line) = (String::new(), String::new());
     for i in 0..40 {
         let (product, sku) = shop.product(&format!("Thing {i}"), PRICE, 5).await;
         browser.add(&product, &sku, 1).await.expect(303);
-        first = product;
+        (first, first_line) = (product, format!("{sku}:1"));
     }
     let shelf = json!({ "slug": "things", "name": "Things" });
     shop.admin.post("/admin/v1/categories", shelf).await.expect(201);
@@ -729,8 +751,45 @@ async fn no_page_asks_others_more_than_three_times_however_long_the_cart() {
     watch.take();
     browser.post("/checkout", &checkout_fields(&hidden, DECLINED_CARD)).await.expect(402);
     let declined = watch.calls.lock().keys().cloned().collect::<Vec<_>>();
+    let mut sent = async |browser: &mut Browser, what: &str, path: &str, fields: &[(&str, &str)], status: u16| {
+        watch.take();
+        let page = browser.post(path, fields).await.expect(status);
+        seen.insert(format!("{path} {what}"), watch.take());
+        page
+    };
+    let line = ("line", first_line.as_str());
+    // Nothing is remembered of a choice the page has not shown.
+    let mut unseen = checkout_fields(&hidden, GOOD_CARD);
+    unseen.extend([line, ("cart", "1"), ("coupon", "SPRING")]);
+    sent(&mut browser, "unseen, no card", "/checkout", &[&unseen[..], &[("method", "card")]].concat(), 422).await;
+    let mut coupon = unseen.clone();
+    coupon.push(("apply", "1"));
+    sent(&mut browser, "coupon", "/checkout", &coupon, 422).await;
+    let mut gone = checkout_fields(&hidden, GOOD_CARD);
+    gone.iter_mut().find(|(name, _)| *name == "address").expect("an address").1 = "addr_gone";
+    sent(&mut browser, "address gone", "/checkout", &gone, 422).await;
+    let mut later = checkout_fields(&hidden, "");
+    later.iter_mut().find(|(name, _)| *name == "method").expect("a method").1 = "later";
+    later.push(("save", "1"));
+    let id = order_of(&sent(&mut browser, "later, address kept", "/checkout", &later, 303).await);
+    // The same key for something else, and another key for the same cart.
+    later.push(("note", "another"));
+    sent(&mut browser, "key used", "/checkout", &later, 303).await;
+    later[0].1 = "web-another";
+    sent(&mut browser, "ordered", "/checkout", &later, 409).await;
+    let card = [("key", "web-pay"), ("number", DECLINED_CARD), ("expiry", "12/30"), ("cvc", "012")];
+    sent(&mut browser, "declined", &format!("/orders/{id}/pay"), &card, 402).await;
+    let moved = [("version", "77"), ("name", "Ada"), ("country", "CN"), ("street", "Nowhere 1")];
+    sent(&mut browser, "moved", &format!("/orders/{id}/address"), &moved, 409).await;
+    let units = format!("units-{}", first_line.split(':').next().expect("a sku"));
+    sent(&mut browser, "too early", &format!("/orders/{id}/returns"), &[(&units, "1"), ("reason", "no")], 409).await;
+    sent(&mut browser, "incomplete", "/account/addresses", &[("name", "Ada")], 422).await;
+    sent(&mut browser, "cancelled", &format!("/orders/{id}/cancel"), &[], 303).await;
     let placed = pay(&mut browser, GOOD_CARD).await.expect(303);
     let id = order_of(&placed);
+    watch.take();
+    browser.post(&format!("/orders/{id}/cancel"), &[]).await.expect(409);
+    seen.insert("cancel of a paid order".into(), watch.take());
     for path in [format!("/orders/{id}"), format!("/checkout/result/{id}")] {
         watch.take();
         browser.get(&path).await.expect(200);

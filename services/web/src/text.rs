@@ -95,6 +95,7 @@ texts! {
     apply: "Show results", "查看结果";
     clear_filters: "Clear filters", "清除筛选";
     nothing_found: "Nothing here matches.", "没有符合条件的商品。";
+    price_unread: "Write prices as numbers, e.g. 19.90. What could not be read was left out.", "价格请填写数字，例如 19.90；无法识别的价格未生效。";
     count_one: "1 product", "1 件商品";
     count_many: "{} products", "{} 件商品";
     subcategories: "Shelves", "子分类";
@@ -204,6 +205,10 @@ texts! {
     see_fields: "Look at the marked fields.", "请检查标出的项目。";
     total_changed: "The total has changed while you were here. Nothing was ordered: look at the new total and place the order again.",
         "结算期间金额有变动，尚未下单。请确认新的金额后重新提交。";
+    goods_changed: "What you are ordering has changed while you were here. Nothing was ordered: look at the goods and place the order again.",
+        "结算期间商品有变动，尚未下单。请确认商品后重新提交。";
+    ordered_and_cancelled: "The order of this form was cancelled meanwhile. Nothing was ordered now: place the order again for a new one.",
+        "此表单对应的订单已取消，本次尚未下单。如需重新下单，请再次提交。";
     total_was: "It was {}, it is now {}.", "原为 {}，现为 {}。";
     out_of_stock: "Somebody was faster: not enough of “{}” is left. Nothing was ordered.", "“{}”库存不足，尚未下单。";
     out_of_stock_any: "Somebody was faster: not enough is left. Nothing was ordered.", "库存不足，尚未下单。";
@@ -277,6 +282,7 @@ texts! {
     returns: "Returns", "退货";
     return_goods: "Give something back", "申请退货";
     return_text: "Say what comes back and why. We answer here; the money goes back to where it came from.", "请选择要退的商品并说明原因。处理结果会显示在此页，退款原路返回。";
+    return_waits: "What has arrived can be given back here once everything of this order has been sent.", "整单全部发货后，即可在此申请退货。";
     return_units: "at most {}", "最多 {} 件";
     return_reason: "Why it comes back", "退货原因";
     return_send: "Ask to give it back", "提交退货申请";
@@ -325,6 +331,8 @@ texts! {
     address_book_full: "The address book is full: at most 50.", "地址簿已满，最多 50 个。";
 
     request_id: "Request", "请求编号";
+    load_again: "Load the page again", "重新打开页面";
+    not_saved: "There is no answer. What you did may not have been saved: load the page again.", "没有收到响应，刚才的操作可能未保存，请重新打开页面。";
     try_again: "Try again", "重试";
     problem_missing: "We could not find that.", "找不到该页面。";
     problem_missing_text: "It may have moved, sold out for good, or never been here.", "可能已下架、已移动，或从未存在。";

@@ -50,15 +50,16 @@ impl Frame {
         let stored = ask.session.as_ref().map(|session| session.stored());
         let kept = stored.as_ref().map(|stored| &stored.kept);
         let user = kept.and_then(|kept| kept.user.as_ref());
-        let here = ask.here();
-        let languages = Lang::ALL.into_iter();
+        // A form cannot be read again: in another language, or after a sign-in, its page is.
+        let here = match crate::pages::find(&ask.path).map(|route| route.readable()) {
+            Some(readable) if !readable.is_empty() => readable,
+            _ => ask.here(),
+        };
         Frame {
             t: ask.t,
             lang: ask.lang,
             base: ask.base,
-            languages: languages
-                .map(|lang| (lang.html(), lang.name(), format!("/{}{here}", lang.tag()), lang == ask.lang))
-                .collect(),
+            languages: languages(&here, ask.lang),
             title: title.into(),
             csrf: ask.csrf.clone(),
             signed_in: user.is_some(),
@@ -77,6 +78,13 @@ impl Frame {
         }
     }
 
+    /// Says where this page is to be found again, where its path alone does not.
+    pub fn at(mut self, here: String) -> Frame {
+        self.languages = languages(&here, self.lang);
+        self.here = here;
+        self
+    }
+
     /// Adds the departments, on pages that know them.
     pub fn with_departments(mut self, directory: &Arc<Directory>) -> Frame {
         let link = |slug: &str| format!("{}/c/{slug}", self.base);
@@ -86,6 +94,11 @@ impl Frame {
             .collect();
         self
     }
+}
+
+fn languages(here: &str, present: Lang) -> Vec<(&'static str, &'static str, String, bool)> {
+    let link = |lang: Lang| (lang.html(), lang.name(), format!("/{}{here}", lang.tag()), lang == present);
+    Lang::ALL.into_iter().map(link).collect()
 }
 
 /// A picture with its size, so that nothing moves when it arrives.

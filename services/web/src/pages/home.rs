@@ -91,9 +91,6 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
     for department in directory.departments() {
         let inside: Vec<&Product> =
             products.iter().filter(|product| stands_in(&directory, product, &department.id)).collect();
-        if inside.is_empty() {
-            continue;
-        }
         let href = ask.link(&format!("/c/{}", department.slug));
         let name = category_name(department, ask.lang).to_owned();
         let shelves: Vec<&str> =

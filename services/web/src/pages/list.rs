@@ -40,6 +40,7 @@ struct Span {
 struct Page {
     f: Frame,
     heading: String,
+    trouble: &'static str,
     crumbs: Vec<(String, String)>,
     count: String,
     below: Vec<(String, String)>,
@@ -125,6 +126,7 @@ async fn page(ask: &Ask, directory: &Arc<Directory>, subject: Subject, heading: 
     let sort = sorts.iter().find(|(name, _)| *name == get("sort")).map_or("newest", |(name, _)| name);
     let currency = ask.site.catalogue.currency();
     let (low, high) = (minor(get("min"), currency), minor(get("max"), currency));
+    let is_unread = [("min", low), ("max", high)].iter().any(|(name, read)| read.is_none() && !get(name).is_empty());
     let in_stock = get("stock") == "1";
     let request = ListProductsRequest {
         q: subject.q.clone(),
@@ -180,6 +182,7 @@ async fn page(ask: &Ask, directory: &Arc<Directory>, subject: Subject, heading: 
         },
         f: Frame { q: subject.q, ..Frame::new(ask, heading.clone()).with_departments(directory) },
         heading,
+        trouble: if is_unread { t.price_unread } else { "" },
         crumbs: Vec::new(),
         below: Vec::new(),
         is_search: subject.is_search,

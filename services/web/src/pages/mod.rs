@@ -26,9 +26,9 @@ mod order;
 mod orders;
 pub mod problem;
 mod product;
-pub mod seller;
 mod returns;
 mod security;
+pub mod seller;
 mod sign;
 
 use std::future::ready;
@@ -119,9 +119,10 @@ pub fn find(path: &str) -> Option<Route> {
 
 /// Reads a part of a path; nothing for one that is no text or longer than anything we would name.
 fn decoded(part: &str) -> Option<String> {
-    let text = format!("x={}", part.replace('+', "%2B"));
+    let text = format!("x={}", part.replace('+', "%2B").replace('&', "%26"));
     let (_, value) = form_urlencoded::parse(text.as_bytes()).next()?;
-    (value.len() <= 200 && !value.contains('\u{fffd}') && !value.chars().any(char::is_control)).then(|| value.into_owned())
+    (value.len() <= 200 && !value.contains('\u{fffd}') && !value.chars().any(char::is_control))
+        .then(|| value.into_owned())
 }
 
 impl Route {
@@ -165,7 +166,9 @@ impl Route {
     /// Tells whether the page takes forms (true) or is read (false).
     pub fn takes(&self, is_form: bool) -> bool {
         match self {
-            Route::SignIn | Route::SignUp | Route::Checkout | Route::Account | Route::Addresses | Route::Address(_) => true,
+            Route::SignIn | Route::SignUp | Route::Checkout | Route::Account | Route::Addresses | Route::Address(_) => {
+                true
+            }
             Route::Password | Route::Deletion => true,
             Route::CartAdd
             | Route::CartSet
@@ -268,12 +271,16 @@ pub async fn answer(ask: &Ask, route: Route, is_form: bool) -> Result<Answer> {
         (Route::Address(id), false) => Box::pin(async move { addresses::edit(ask, &id).await }),
         (Route::Address(id), true) => Box::pin(async move { addresses::change(ask, &id).await }),
         (Route::AddressDelete(id), _) => Box::pin(async move { addresses::delete(ask, &id).await }),
-        (Route::Favicon, _) => Box::pin(ready(Ok(Answer::to(crate::assets::ASSETS.mark.url.clone())))),
+        (Route::Favicon, _) => Box::pin(ready(Ok(favicon()))),
         (Route::Robots, _) => Box::pin(ready(problem::robots())),
         (Route::Seller(route), is_form) => Box::pin(seller::answer(ask, route, is_form)),
         (Route::Operator(route), is_form) => Box::pin(operator::answer(ask, route, is_form)),
     };
     page.await
+}
+
+fn favicon() -> Answer {
+    Answer::to(crate::assets::ASSETS.mark.url.clone()).cookie(crate::answer::CookieChange::Unneeded)
 }
 
 #[cfg(test)]
@@ -285,6 +292,7 @@ mod tests {
         assert_eq!(find("/"), Some(Route::Home));
         assert_eq!(find("/c/shoes"), Some(Route::Category("shoes".into())));
         assert_eq!(find("/c/%E9%9E%8B"), Some(Route::Category("鞋".into())));
+        assert_eq!(find("/p/prod_1&x"), Some(Route::Product("prod_1&x".into())));
         assert_eq!(find("/checkout/result/ord_1"), Some(Route::Result("ord_1".into())));
         for missing in ["/c", "/c/", "/p/", "/nothing", "/cart/", "/c/%ff", "/p/%00", "/orders/a/b", "//cart/x"] {
             assert_eq!(find(missing), None, "{missing}");

@@ -59,6 +59,8 @@ struct Page {
     reason: Field,
     return_key: String,
     return_open: bool,
+    /// Some of it has been sent, and can be given back once all has.
+    return_waits: bool,
 }
 
 /// What was refused, for the page that is shown again.
@@ -68,8 +70,17 @@ pub struct Refused {
     pub error: Option<Error>,
     /// The key of a payment whose outcome nobody knows.
     pub key: String,
-    /// It was about a return.
-    pub is_return: bool,
+    /// What it was about.
+    pub about: About,
+}
+
+/// What a refused form was about.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub enum About {
+    #[default]
+    Other,
+    Address,
+    Return,
 }
 
 /// Shows an order.
@@ -86,24 +97,46 @@ pub async fn show(ask: &Ask, id: &str) -> Result<Answer> {
 /// # Errors
 /// `order_not_found`; the order's.
 pub async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCode, refused: Refused) -> Result<Answer> {
+    let (about, is_again) = (refused.about, !refused.text.is_empty());
     let (mut one, mut other, mut third) = (ask.site.peers.order(), ask.site.peers.order(), ask.site.peers.order());
     let order = ask.read(caller, one.get_order(GetOrderRequest { id: id.to_owned() }));
-    let events = ask.read(caller, other.list_order_events(ListOrderEventsRequest { id: id.to_owned() }));
-    let returns = ask.read(caller, third.list_order_returns(ListOrderReturnsRequest { id: id.to_owned() }));
+    // After a refusal, which was a call too, the page does without the story, or without returns where they do not matter.
+    let events = async {
+        if is_again && about == About::Return {
+            return Ok(None);
+        }
+        ask.read(caller, other.list_order_events(ListOrderEventsRequest { id: id.to_owned() })).await.map(Some)
+    };
+    let returns = async {
+        if is_again && about != About::Return {
+            return Ok(None);
+        }
+        ask.read(caller, third.list_order_returns(ListOrderReturnsRequest { id: id.to_owned() })).await.map(Some)
+    };
     let (order, events, returns) = tokio::try_join!(order, events, returns)?;
     let order = order.order.unwrap_or_default();
+    let (events, returns) = (events.unwrap_or_default().events, returns.map(|found| found.returns));
+    let is_about_address = is_again && about == About::Address;
+    if is_about_address && order.address.as_ref() == Some(&address_form::read(&ask.form)) {
+        // It is so already, perhaps by this very form.
+        return Ok(Answer::to(ask.link(&format!("/orders/{id}?done=address"))));
+    }
     let t = ask.t;
     let (words, tone) = status(t, order.status());
     let is_pending = order.status() == OrderStatus::PendingPayment;
     let until = order.expires_at.as_ref().map(|at| moment(at.micros(), ask.lang)).unwrap_or_default();
     let to = order.address.clone().unwrap_or_default();
     let error = refused.error.as_ref();
-    let returnable = returns::returnable(ask, &order, &returns.returns, refused.is_return);
-    let reason = returns::reason(ask, error.filter(|_| refused.is_return));
-    let error = error.filter(|_| !refused.is_return);
+    let is_return = is_again && about == About::Return;
+    // What is on its way back must be known.
+    let returnable =
+        returns.as_ref().map(|found| returns::returnable(ask, &order, found, is_return)).unwrap_or_default();
+    let returns = returns.unwrap_or_default();
+    let reason = returns::reason(ask, error.filter(|_| is_return));
+    let error = error.filter(|_| !is_return);
     let about_address = error.filter(|error| address_form::concerns(error) && error.code != FIELDS_MISSING);
     let card = Card::new(ask, error.filter(|error| Card::concerns(error))).without_cart(t);
-    let typed = if about_address.is_some() { address_form::read(&ask.form) } else { to.clone() };
+    let typed = if is_about_address { address_form::read(&ask.form) } else { to.clone() };
     let mut f = Frame::new(ask, format!("{} {}", t.order, order.number));
     f.notice = match ask.query.get("done") {
         "cancelled" => t.cancelled_done,
@@ -123,7 +156,7 @@ pub async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCod
         expiry: card.expiry,
         cvc: card.cvc,
         lines: order.lines.iter().map(line).collect(),
-        events: events.events.iter().rev().map(|event| step(ask, event)).collect(),
+        events: events.iter().rev().map(|event| step(ask, event)).collect(),
         quote: Sums::of_order(&order),
         refunded: if is_some(&order.refunded) { shown(&order.refunded) } else { String::new() },
         note: order.note.clone(),
@@ -132,13 +165,14 @@ pub async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCod
         to_phone: to.phone,
         movable: matches!(order.status(), OrderStatus::PendingPayment | OrderStatus::Paid),
         address: address_form::fields(ask, &typed, about_address),
-        address_open: about_address.is_some(),
+        address_open: is_about_address,
         cancellable: is_pending,
-        returns: returns.returns.iter().map(|asked| returns::view(ask, asked)).collect(),
+        returns: returns.iter().map(|asked| returns::view(ask, asked)).collect(),
         returnable,
         reason,
         return_key: ask.site.ctx.id("web"),
-        return_open: refused.is_return,
+        return_open: is_return,
+        return_waits: order.status() == OrderStatus::PartiallyShipped,
         id: order.id,
         number: order.number,
         version: order.version,
@@ -219,9 +253,15 @@ pub async fn cancel(ask: &Ask, id: &str) -> Result<Answer> {
     let request = CancelOrderRequest { id: id.to_owned(), ..CancelOrderRequest::default() };
     let mut client = ask.site.peers.order();
     match ask.write(&caller, client.cancel_order(request)).await {
-        Ok(_) => Ok(Answer::to(ask.link(&format!("/orders/{id}?done=cancelled")))),
-        Err(error) => again(ask, &caller, id, error).await,
+        Ok(_) => {}
+        // Sent twice, or not paid in time meanwhile: it is what was asked for.
+        Err(error) if is_cancelled(&error) => {}
+        Err(error) => return again(ask, &caller, id, error, About::Other).await,
     }
+    if let Some(session) = &ask.session {
+        ask.site.sessions.change(session, |kept| kept.end_order(id)).await?;
+    }
+    Ok(Answer::to(ask.link(&format!("/orders/{id}?done=cancelled"))))
 }
 
 /// Pays an order that waits.
@@ -231,23 +271,26 @@ pub async fn cancel(ask: &Ask, id: &str) -> Result<Answer> {
 pub async fn pay(ask: &Ask, id: &str) -> Result<Answer> {
     let caller = match ask.permit("POST", &route(&["/store/v1/orders/", id, "/pay"])).await {
         Ok(caller) => caller,
-        Err(error) if may_not_buy(&error) => return again(ask, &ask.shopper().await?, id, error).await,
+        Err(error) if may_not_buy(&error) => return again(ask, &ask.shopper().await?, id, error, About::Other).await,
         Err(error) => return Err(error),
     };
     if Card::is_incomplete(&ask.form) {
         let error = Error::refused(FIELDS_MISSING, "fill in the marked fields").param("payment.number");
-        return again(ask, &caller, id, error).await;
+        return again(ask, &caller, id, error, About::Other).await;
     }
     let payment = match super::checkout::payment(&ask.form, "card") {
         Ok(payment) => payment,
-        Err(error) => return again(ask, &caller, id, error).await,
+        Err(error) => return again(ask, &caller, id, error, About::Other).await,
     };
     let key: String = ask.form.get("key").chars().take(100).collect();
     let request = PayOrderRequest { id: id.to_owned(), payment: Some(payment), idempotency_key: key, if_version: None };
     let mut client = ask.site.peers.order();
     match ask.write(&caller, client.pay_order(request)).await {
-        Ok(_) => Ok(Answer::to(ask.link(&format!("/checkout/result/{id}?by=card")))),
-        Err(error) => again(ask, &caller, id, error).await,
+        Ok(_) => {
+            super::cart::recount(ask, &caller).await;
+            Ok(Answer::to(ask.link(&format!("/checkout/result/{id}?by=card"))))
+        }
+        Err(error) => again(ask, &caller, id, error, About::Other).await,
     }
 }
 
@@ -265,12 +308,17 @@ pub async fn address(ask: &Ask, id: &str) -> Result<Answer> {
     let mut client = ask.site.peers.order();
     match ask.write(&caller, client.update_order(request)).await {
         Ok(_) => Ok(Answer::to(ask.link(&format!("/orders/{id}?done=address")))),
-        Err(error) => again(ask, &caller, id, error).await,
+        Err(error) => again(ask, &caller, id, error, About::Address).await,
     }
 }
 
+fn is_cancelled(error: &Error) -> bool {
+    let status = error.details.as_ref().and_then(|details| details["status"].as_str());
+    error.code == "illegal_transition" && status == Some("cancelled")
+}
+
 /// Shows the order as it stands and why the change was refused.
-async fn again(ask: &Ask, caller: &Caller, id: &str, error: Error) -> Result<Answer> {
+async fn again(ask: &Ask, caller: &Caller, id: &str, error: Error, about: About) -> Result<Answer> {
     let t = ask.t;
     let (status, text) = match error.kind {
         Kind::PaymentFailed => (
@@ -286,7 +334,7 @@ async fn again(ask: &Ask, caller: &Caller, id: &str, error: Error) -> Result<Ans
     };
     let unknown = matches!(error.kind, Kind::Unavailable | Kind::Deadline);
     let key = if unknown { ask.form.get("key").to_owned() } else { String::new() };
-    render(ask, caller, id, status, Refused { text, error: Some(error), key, is_return: false }).await
+    render(ask, caller, id, status, Refused { text, error: Some(error), key, about }).await
 }
 
 /// Tells whether an account was refused that may look and not buy.

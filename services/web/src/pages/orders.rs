@@ -28,6 +28,7 @@ struct Row {
 #[template(path = "orders.html")]
 struct Page {
     f: Frame,
+    trouble: &'static str,
     filters: Vec<(String, &'static str, bool)>,
     orders: Vec<Row>,
     first: String,
@@ -68,6 +69,8 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
     };
     let page = Page {
         f: Frame::new(ask, t.orders),
+        // Where a checkout's form leads that was used for another order.
+        trouble: if ask.query.get("done") == "used" { t.form_used } else { "" },
         filters: filters.into_iter().map(|(name, label)| (link(name, ""), label, name == status)).collect(),
         orders: list.orders.iter().map(|order| row(ask, order)).collect(),
         first: if after.is_empty() { String::new() } else { link(status, "") },

@@ -73,7 +73,7 @@ pub async fn show(ask: &Ask, id: &str) -> Result<Answer> {
         f,
         id: product.id.clone(),
         brand: brand.map(|brand| brand.name.clone()).unwrap_or_default(),
-        brand_href: brand.map(|brand| ask.link(&format!("/c/{shelf}?brand={}", brand.id))).unwrap_or_default(),
+        brand_href: brand.map(|brand| ask.link(&brand_link(shelf, &brand.id))).unwrap_or_default(),
         crumbs: line
             .iter()
             .map(|one| (ask.link(&format!("/c/{}", one.slug)), category_name(one, ask.lang).to_owned()))
@@ -93,6 +93,11 @@ pub async fn show(ask: &Ask, id: &str) -> Result<Answer> {
         title,
     };
     Answer::page(&page)
+}
+
+/// Leads to what a brand has on the product's shelf, or everywhere for a product on none.
+fn brand_link(shelf: &str, brand_id: &str) -> String {
+    if shelf.is_empty() { format!("/search?brand={brand_id}") } else { format!("/c/{shelf}?brand={brand_id}") }
 }
 
 fn choices(variants: &[Variant]) -> Vec<Choice<'_>> {

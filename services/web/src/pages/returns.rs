@@ -4,14 +4,15 @@ use http::StatusCode;
 use mallard_proto::order::v1::{CreateReturnRequest, LineInput, Order, OrderStatus, Return, ReturnStatus};
 use mallard_types::{Error, Kind, Result};
 
-use super::order::{Refused, render};
+use super::order::{About, Refused, render};
 use crate::answer::Answer;
 use crate::ask::{Ask, route};
 use crate::error::at_field;
 use crate::text::Text;
 use crate::view::{Field, Picture, moment, options, picture_at, shown, stamp};
 
-const REASON_CHARS_MAX: u32 = 500;
+/// As long as the order takes.
+const REASON_CHARS_MAX: u32 = 200;
 const KEY_CHARS_MAX: usize = 100;
 
 /// Goods that can be given back.
@@ -40,14 +41,14 @@ pub struct ReturnView {
     pub answer: String,
 }
 
-/// Lists what can still be given back: what was sent, less what came back and what is on its way there.
+/// Lists what can still be given back: what was sent, less what came back and what was asked for. What the shop has agreed to
+/// take is counted in the lines themselves.
 pub fn returnable(ask: &Ask, order: &Order, returns: &[Return], is_again: bool) -> Vec<Returnable> {
     if !matches!(order.status(), OrderStatus::Shipped | OrderStatus::Delivered | OrderStatus::Completed) {
         return Vec::new();
     }
     let open = |sku: &str| -> i64 {
-        let waiting =
-            returns.iter().filter(|one| matches!(one.status(), ReturnStatus::Requested | ReturnStatus::Approved));
+        let waiting = returns.iter().filter(|one| one.status() == ReturnStatus::Requested);
         waiting.flat_map(|one| &one.lines).filter(|line| line.sku_id == sku).map(|line| line.quantity).sum()
     };
     let mut out: Vec<Returnable> = Vec::new();
@@ -165,6 +166,6 @@ async fn refused(ask: &Ask, caller: &mallard_rpc::Caller, id: &str, error: Error
         }
         _ => return Err(error),
     };
-    let refused = Refused { text, error: Some(error), is_return: true, ..Refused::default() };
+    let refused = Refused { text, error: Some(error), about: About::Return, ..Refused::default() };
     render(ask, caller, id, status, refused).await
 }

@@ -48,18 +48,48 @@ impl Chosen {
     }
 
     /// Makes the key of the order. The same choice out of the same cart has the same key in every tab, so that it is ordered
-    /// once; the whole cart is ordered once per version by the order service itself.
+    /// once, until its order has failed or was cancelled; the whole cart is ordered once per version by the order service
+    /// itself.
     pub fn key(&self, ask: &Ask, user_id: &str) -> String {
         if self.texts.is_empty() {
             return fresh_key(ask);
         }
+        let stored = ask.session.as_ref().map(|session| session.stored());
+        let mut attempt = 0;
+        loop {
+            let key = self.key_of(user_id, attempt);
+            // What is remembered is limited, so some attempt is not among it.
+            if !stored.as_ref().is_some_and(|stored| stored.kept.is_over(&key)) {
+                return key;
+            }
+            attempt += 1;
+        }
+    }
+
+    fn key_of(&self, user_id: &str, attempt: u32) -> String {
         let mut hash = Sha256::new();
         for part in [user_id, self.cart_version.as_str()].into_iter().chain(self.texts.iter().map(String::as_str)) {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
+        if attempt > 0 {
+            hash.update(attempt.to_be_bytes());
+        }
         let hash: [u8; 32] = hash.finalize().into();
         format!("web-{}", hex(&hash[..16]))
+    }
+
+    /// Returns the page of the checkout of this choice.
+    pub fn page(&self) -> String {
+        if self.texts.is_empty() {
+            return "/checkout".to_owned();
+        }
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("cart", &self.cart_version);
+        for line in &self.texts {
+            query.append_pair("line", line);
+        }
+        format!("/checkout?{}", query.finish())
     }
 }
 
@@ -223,6 +253,18 @@ mod tests {
         assert_eq!((lines.len(), chosen.cart_version.as_str()), (2, "7"));
         for bad in ["line=sku_a", "line=sku_a%3Ax", "line=sku_a%3A99999999999999999999"] {
             assert_eq!(Chosen::read(&Fields::parse(bad.as_bytes())).lines().unwrap_err().code, "line_unreadable");
+        }
+        assert_eq!(chosen.page(), "/checkout?cart=7&line=sku_a%3A2&line=sku_b%3A1");
+        assert_eq!(Chosen::default().page(), "/checkout");
+    }
+
+    #[test]
+    fn a_choice_has_one_key_per_attempt() {
+        let chosen = Chosen::read(&Fields::parse(b"cart=7&line=sku_a%3A2"));
+        assert_eq!(chosen.key_of("usr_1", 0), chosen.clone().key_of("usr_1", 0));
+        let other = Chosen::read(&Fields::parse(b"cart=8&line=sku_a%3A2"));
+        for key in [chosen.key_of("usr_1", 1), chosen.key_of("usr_2", 0), other.key_of("usr_1", 0)] {
+            assert_ne!(chosen.key_of("usr_1", 0), key);
         }
     }
 }

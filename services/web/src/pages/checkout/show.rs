@@ -1,11 +1,11 @@
 //! The checkout's page.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use askama::Template;
 use http::StatusCode;
 use mallard_proto::common::v1::Address;
-use mallard_proto::identity::v1::{BookAddress, ListAddressesRequest};
 use mallard_proto::order::v1::{Order, QuoteRequest};
 use mallard_proto::promotion::v1::Quote;
 use mallard_rpc::Caller;
@@ -16,11 +16,12 @@ use super::form::{Card, Chosen};
 use crate::answer::Answer;
 use crate::ask::Ask;
 use crate::pages::address_form::{self, Offered};
-use crate::session::Recall;
+use crate::pages::addresses::book;
+use crate::session::{Offer, Recall};
 use crate::view::{Field, Frame, Picture, is_some, options, picture_at, shown};
 
-/// Most entries of an address book.
-const BOOK_MAX: i32 = 50;
+/// How long what the page showed may be shown again.
+const RECALL: Duration = Duration::from_secs(900);
 
 /// A line of a quote or an order.
 pub struct LineView {
@@ -96,6 +97,7 @@ struct Page {
     key: String,
     amount: i64,
     currency: String,
+    goods: String,
     chosen: Vec<String>,
     cart_version: String,
     book: Vec<Offered>,
@@ -127,8 +129,7 @@ pub struct Trouble {
 
 /// Everything the page shows.
 pub struct Shown {
-    pub quote: Arc<Quote>,
-    pub book: Arc<Vec<BookAddress>>,
+    pub offer: Offer,
     pub chosen: Chosen,
     pub key: String,
 }
@@ -140,15 +141,15 @@ pub struct Shown {
 pub async fn show(ask: &Ask) -> Result<Answer> {
     let caller = ask.permit("POST", "/store/v1/checkout/quote").await?;
     let chosen = Chosen::read(&ask.query);
-    let (quote, book) = match ask_both(ask, &caller, &chosen, Vec::new()).await {
-        Ok(both) => both,
+    let offer = match ask_both(ask, &caller, &chosen, Vec::new()).await {
+        Ok(offer) => offer,
         // The cart's page shows what is the matter.
         Err(error) if says_cart(&error) => return Ok(Answer::to(ask.link("/cart"))),
         Err(error) => return Err(error),
     };
-    remember(ask, &quote, &book);
+    remember(ask, &chosen, &offer);
     let key = chosen.key(ask, &caller.user_id);
-    render(ask, StatusCode::OK, Shown { quote, book, chosen, key }, Trouble::default(), None)
+    render(ask, StatusCode::OK, Shown { offer, chosen, key }, Trouble::default(), None)
 }
 
 fn says_cart(error: &Error) -> bool {
@@ -164,27 +165,40 @@ fn says_cart(error: &Error) -> bool {
 }
 
 /// Asks for the quote and the address book, at the same time.
-pub async fn ask_both(
+pub async fn ask_both(ask: &Ask, caller: &Caller, chosen: &Chosen, coupon_codes: Vec<String>) -> Result<Offer> {
+    let (quote, book) = tokio::join!(ask_quote(ask, caller, chosen, coupon_codes), book(ask, caller));
+    let (quote, goods) = quote?;
+    Ok(Offer { quote, goods, book: Arc::new(book?) })
+}
+
+/// Asks for the quote and what stands for its goods.
+///
+/// # Errors
+/// The order's.
+pub async fn ask_quote(
     ask: &Ask,
     caller: &Caller,
     chosen: &Chosen,
     coupon_codes: Vec<String>,
-) -> Result<(Arc<Quote>, Arc<Vec<BookAddress>>)> {
-    let (mut order, mut identity) = (ask.site.peers.order(), ask.site.peers.identity());
-    let lines = chosen.lines()?;
-    let quote = ask.read(caller, order.quote(QuoteRequest { lines, coupon_codes, ..QuoteRequest::default() }));
-    let book =
-        ask.read(caller, identity.list_addresses(ListAddressesRequest { limit: BOOK_MAX, cursor: String::new() }));
-    let (quote, book) = tokio::try_join!(quote, book)?;
-    Ok((Arc::new(quote.quote.unwrap_or_default()), Arc::new(book.addresses)))
+) -> Result<(Arc<Quote>, String)> {
+    let mut order = ask.site.peers.order();
+    let request = QuoteRequest { lines: chosen.lines()?, coupon_codes, ..QuoteRequest::default() };
+    let answer = ask.read(caller, order.quote(request)).await?;
+    Ok((Arc::new(answer.quote.unwrap_or_default()), answer.goods))
 }
 
 /// Remembers what the page showed, so that a refused order needs no further calls.
-pub fn remember(ask: &Ask, quote: &Arc<Quote>, book: &Arc<Vec<BookAddress>>) {
+pub fn remember(ask: &Ask, chosen: &Chosen, offer: &Offer) {
     if let Some(session) = &ask.session {
-        let recall = Recall { at: Instant::now(), quote: Arc::clone(quote), book: Arc::clone(book) };
+        let recall = Recall { at: Instant::now(), chosen: chosen.texts.clone(), offer: offer.clone() };
         *session.recall.lock() = Some(recall);
     }
+}
+
+/// Returns what was remembered of this choice; another tab may have shown another since.
+pub fn recalled(ask: &Ask, chosen: &Chosen) -> Option<Offer> {
+    let recall = ask.session.as_ref().and_then(|session| session.recall.lock().clone())?;
+    (recall.at.elapsed() < RECALL && recall.chosen == chosen.texts).then_some(recall.offer)
 }
 
 /// Writes the page; `error` marks the field it is about.
@@ -193,17 +207,18 @@ pub fn remember(ask: &Ask, quote: &Arc<Quote>, book: &Arc<Vec<BookAddress>>) {
 /// `page_unwritable`.
 pub fn render(ask: &Ask, status: StatusCode, shown: Shown, trouble: Trouble, error: Option<&Error>) -> Result<Answer> {
     let form = &ask.form;
+    let Offer { quote, goods, book } = shown.offer;
     let is_again = !form.get("_csrf").is_empty();
-    let default = shown.book.iter().find(|entry| entry.is_default).or(shown.book.first());
+    let default = book.iter().find(|entry| entry.is_default).or(book.first());
     let asked = form.get("address");
     let chosen_id = if is_again { asked } else { default.map_or("new", |entry| entry.id.as_str()) };
-    let new_address = chosen_id == "new" || !shown.book.iter().any(|entry| entry.id == chosen_id);
+    let new_address = chosen_id == "new" || !book.iter().any(|entry| entry.id == chosen_id);
     let typed = if is_again { address_form::read(form) } else { address_form::empty(ask) };
     let later = form.get("method") == "later";
     let card = Card::new(ask, error.filter(|error| !later && Card::concerns(error)));
-    let total = shown.quote.total.clone().unwrap_or_default();
+    let total = quote.total.clone().unwrap_or_default();
     let page = Page {
-        f: Frame::new(ask, ask.t.checkout),
+        f: Frame::new(ask, ask.t.checkout).at(shown.chosen.page()),
         trouble: trouble.text,
         trouble_href: trouble.href,
         trouble_link: trouble.link,
@@ -211,12 +226,13 @@ pub fn render(ask: &Ask, status: StatusCode, shown: Shown, trouble: Trouble, err
         key: shown.key,
         amount: total.amount,
         currency: total.currency,
+        goods,
         chosen: shown.chosen.texts,
         cart_version: shown.chosen.cart_version,
-        book: address_form::offered(ask, &shown.book, if new_address { "new" } else { chosen_id }),
+        book: address_form::offered(ask, &book, if new_address { "new" } else { chosen_id }),
         new_address,
         address: address(ask, &typed, error.filter(|_| new_address)),
-        save: if is_again { form.get("save") == "1" } else { shown.book.is_empty() },
+        save: if is_again { form.get("save") == "1" } else { book.is_empty() },
         later,
         number: card.number,
         expiry: card.expiry,
@@ -227,8 +243,8 @@ pub fn render(ask: &Ask, status: StatusCode, shown: Shown, trouble: Trouble, err
         coupon_error: error
             .filter(|error| error.param.as_deref().is_some_and(|param| param.starts_with("coupon_codes")))
             .map_or("", |_| ask.t.coupon_bad),
-        lines: shown.quote.lines.iter().map(|line| line_view(ask, line)).collect(),
-        quote: Sums::of_quote(&shown.quote),
+        lines: quote.lines.iter().map(|line| line_view(ask, line)).collect(),
+        quote: Sums::of_quote(&quote),
     };
     Answer::with(status, &page)
 }
