@@ -19,3 +19,61 @@ const openFilters = () => {
   if (filters && matchMedia("(min-width: 60rem)").matches) filters.open = true;
 };
 openFilters();
+
+// What is changed without a new page may fail without a new page: then a note says so, until something works again.
+const clearNote = () => document.getElementById("unsaved")?.remove();
+const putNote = (words) => {
+  clearNote();
+  const note = document.createElement("p");
+  note.id = "unsaved";
+  note.className = "note bad";
+  note.setAttribute("role", "alert");
+  note.textContent = words || document.body.dataset.unsaved;
+  document.getElementById("main")?.prepend(note);
+};
+// The link that waits for a quantity still to be saved: what it says.
+let waiting = "";
+const failed = (words) => {
+  waiting = "";
+  putNote(words);
+};
+document.addEventListener("htmx:sendError", () => failed());
+// A page without the wanted part must not empty the place it was wanted for. One of ours is shown as a whole; of any other, as
+// the small one of a mall that is full, what it says in this language.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { detail } = event;
+  const wanted = detail.requestConfig.elt.closest("[hx-select]")?.getAttribute("hx-select");
+  if (!wanted || !detail.shouldSwap) return;
+  const page = new DOMParser().parseFromString(detail.serverResponse, "text/html");
+  if (!page.querySelector("#main.wrap")) {
+    detail.shouldSwap = false;
+    const chinese = document.documentElement.lang !== "en";
+    const words = [...page.querySelectorAll("main p")].filter((one) => (one.lang === "zh") === chinese);
+    failed(words.map((one) => one.textContent).join(" "));
+  } else if (page.querySelector(wanted)) {
+    clearNote();
+  } else {
+    detail.target = document.getElementById("main");
+    detail.selectOverride = "#main";
+    waiting = "";
+  }
+});
+// Checkout clicked right after a quantity was typed: the quantity goes first, and the total is the one that was meant.
+document.addEventListener("click", (event) => {
+  const link = event.target.closest("a.to-checkout");
+  if (!link || event.ctrlKey || event.metaKey || event.shiftKey) return;
+  const typed = [...document.querySelectorAll("#main .line .quantity")].find((one) => one.value !== one.defaultValue);
+  if (!typed) return;
+  event.preventDefault();
+  if (!typed.form.reportValidity()) return;
+  waiting = link.textContent;
+  typed.form.requestSubmit();
+});
+document.addEventListener("htmx:afterSettle", () => {
+  const link = document.querySelector("a.to-checkout");
+  // Where something was refused or cannot be bought any more, that is looked at first.
+  if (waiting && link?.textContent === waiting && !document.querySelector("#main > .note.bad")) location.assign(link.href);
+  waiting = "";
+  // A button that is gone takes the focus with it.
+  if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+});
