@@ -296,6 +296,7 @@ impl Lane {
             customer: paper.customer.clone(),
             country: paper.country.clone(),
             if_version: None,
+            units_sent: false,
         };
         let client = self.order.clone();
         let order = again(|| {

@@ -1,16 +1,15 @@
 //! The use cases of orders.
 
 mod audited;
-mod backfill;
 mod moves;
 mod place;
+mod refold;
 mod refund;
 mod returns;
 mod ship;
 
 use std::sync::Arc;
 
-pub use backfill::backfill_until_shutdown;
 use mallard_bus::Envelope;
 use mallard_db::{Db, Tx};
 use mallard_flow::Engine;

@@ -9,7 +9,7 @@ use mallard_proto::common::v1 as common;
 use mallard_proto::order::v1 as pb;
 use mallard_types::{Currency, Error, Money, Result};
 pub use returns::return_to_proto;
-use returns::{return_from_row, return_to_row};
+use returns::{open_refund_from_row, open_refund_to_row, return_from_row, return_to_row};
 pub use seller::order_to_seller;
 use status::{payment_status_from_proto, payment_status_to_proto, status_from_proto, status_to_proto};
 
@@ -43,6 +43,7 @@ pub fn order_to_proto(order: &Order) -> pb::Order {
         refunding: Some(order.refunding.into()),
         before_refund: String::new(),
         returns: Vec::new(),
+        open_refunds: Vec::new(),
     }
 }
 
@@ -52,6 +53,7 @@ pub fn order_to_row(order: &Order) -> pb::Order {
         expires_at: Some(Timestamp::from_micros(order.expires_at)),
         before_refund: order.before_refund.map(|status| status.as_str().to_owned()).unwrap_or_default(),
         returns: order.returns.iter().map(return_to_row).collect(),
+        open_refunds: order.open_refunds.iter().map(open_refund_to_row).collect(),
         ..order_to_proto(order)
     }
 }
@@ -70,6 +72,10 @@ pub fn order_from_proto(order: pb::Order) -> Result<Order> {
     if was_sent(before_refund.unwrap_or(status)) && lines.iter().all(|line| line.shipped == 0) {
         lines.iter_mut().for_each(|line| line.shipped = line.quantity);
     }
+    // Nor which of the units that came back had been: at least those that are more than were never sent.
+    for line in &mut lines {
+        line.returned_sent = line.returned_sent.max(line.returned + line.shipped - line.quantity);
+    }
     Ok(Order {
         status,
         payment_status,
@@ -87,6 +93,7 @@ pub fn order_from_proto(order: pb::Order) -> Result<Order> {
         },
         before_refund,
         returns: order.returns.into_iter().map(return_from_row).collect::<Result<_>>()?,
+        open_refunds: order.open_refunds.into_iter().map(open_refund_from_row).collect(),
         address: order.address.map(address_from_proto),
         note: order.note,
         expires_at: order.expires_at.map_or(0, |t| t.micros()),
@@ -128,11 +135,12 @@ pub fn event_to_proto(id: &str, event: &Event) -> pb::OrderEvent {
             ..Default::default()
         },
         EventKind::Delivered => pb::OrderEventData::default(),
-        EventKind::RefundRequested { refund_id, amount, reason, units, return_id } => pb::OrderEventData {
+        EventKind::RefundRequested { refund_id, amount, reason, units, units_sent, return_id } => pb::OrderEventData {
             refund_id: refund_id.clone(),
             amount: Some((*amount).into()),
             reason: reason.clone(),
             lines: units.iter().map(units_to_proto).collect(),
+            units_sent: *units_sent,
             return_id: return_id.clone(),
             ..Default::default()
         },
@@ -193,6 +201,7 @@ pub fn event_from_row(version: i64, kind: &str, at: i64, by: String, data: pb::O
             amount: money(data.amount)?,
             reason: data.reason,
             units: data.lines.into_iter().map(units_from_proto).collect(),
+            units_sent: data.units_sent,
             return_id: data.return_id,
         },
         "refund_refused" => EventKind::RefundRefused {
@@ -270,6 +279,7 @@ fn line_to_proto(line: &Line) -> pb::OrderLine {
         rounding_nanos: line.rounding_nanos,
         returned: line.returned,
         shipped: line.shipped,
+        returned_sent: line.returned_sent,
     }
 }
 
@@ -290,6 +300,7 @@ fn line_from_proto(line: pb::OrderLine) -> Result<Line> {
         rounding_nanos: line.rounding_nanos,
         returned: line.returned,
         shipped: line.shipped,
+        returned_sent: line.returned_sent,
     })
 }
 

@@ -99,6 +99,8 @@ pub struct Line {
     pub returned: i64,
     /// Units that were sent, also those that came back later.
     pub shipped: i64,
+    /// Of the units given back those that had been sent; the others never left.
+    pub returned_sent: i64,
 }
 
 /// Units of a SKU.
@@ -106,6 +108,23 @@ pub struct Line {
 pub struct Units {
     pub sku_id: String,
     pub quantity: i64,
+}
+
+/// What a refund that is not settled yet took back, so that its refusal gives back just this.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OpenRefund {
+    pub refund_id: String,
+    pub units: Vec<TakenUnits>,
+}
+
+/// Units of one line that a refund took back.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TakenUnits {
+    /// Position of the line in the order, from 0.
+    pub line: usize,
+    pub quantity: i64,
+    /// Of these, units that had been sent.
+    pub sent: i64,
 }
 
 /// The order aggregate: the fold of its events.
@@ -133,6 +152,8 @@ pub struct Order {
     pub before_refund: Option<Status>,
     /// Every return ever asked for, oldest first.
     pub returns: Vec<Return>,
+    /// Refunds with units that are asked for and not settled.
+    pub open_refunds: Vec<OpenRefund>,
     /// Paper the order comes from (import).
     pub reference: String,
     /// Customer's number on that paper.
@@ -204,6 +225,11 @@ impl Order {
     /// Units of a SKU that were sold and have not come back.
     pub fn returnable(&self, sku_id: &str) -> i64 {
         self.lines.iter().filter(|line| line.sku_id == sku_id).map(|line| line.quantity - line.returned).sum()
+    }
+
+    /// Units of a SKU that were sent and have not come back.
+    pub fn with_shopper(&self, sku_id: &str) -> i64 {
+        self.lines.iter().filter(|line| line.sku_id == sku_id).map(Line::with_shopper).sum()
     }
 
     /// Every unit that was ordered, per SKU in order of the lines.

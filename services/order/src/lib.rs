@@ -42,8 +42,8 @@ async fn start(context: Context) -> anyhow::Result<Parts> {
         OrderServiceServer::new(rpc::Rpc::new(app.clone())).max_decoding_message_size(rpc::MESSAGE_BYTES_MAX),
     ));
     parts.flows = true;
-    let listing = app.clone();
-    parts.tasks.push(Task::restarting("backfill", move || app::backfill_until_shutdown(listing.clone())));
+    let refolding = app.clone();
+    parts.tasks.push(Task::restarting("refold", move || app::refold_until_shutdown(refolding.clone())));
     parts.subscriptions =
         vec![Subscription::new(&["payment.refunded.v1"], Arc::new(events::PaymentRefundedHandler::new(app)))];
     Ok(parts)

@@ -6,6 +6,7 @@ use mallard_db::Migration;
 pub const MIGRATIONS: &[Migration] = &[
     Migration { version: 100, name: "orders", sql: ORDERS },
     Migration { version: 101, name: "sellers' orders and returns", sql: SELLERS_AND_RETURNS },
+    Migration { version: 102, name: "who wrote a row", sql: FOLDED },
 ];
 
 const ORDERS: &str = "
@@ -41,8 +42,6 @@ CREATE TABLE order_events (
 CREATE UNIQUE INDEX order_events_subject ON order_events (order_id, kind, subject);
 ";
 
-/// The sellers of an order stand in its state, which SQL cannot read: the program lists the paid orders of before, page by
-/// page, and removes the row of `backfills` when it is through (`app/backfill.rs`).
 const SELLERS_AND_RETURNS: &str = "
 CREATE TABLE seller_orders (                   -- paid orders by seller: what the orders say, for lists
     order_id TEXT NOT NULL,
@@ -60,10 +59,11 @@ CREATE TABLE returns (                         -- returns by status: what the or
 );
 CREATE INDEX returns_by_order ON returns (order_id);
 CREATE INDEX returns_by_status ON returns (status, id);
+";
 
-CREATE TABLE backfills (                       -- work on the rows of before that is not through
-    name TEXT NOT NULL PRIMARY KEY,
-    after_id TEXT NOT NULL                     -- orders up to this id are done
-);
-INSERT INTO backfills (name, after_id) VALUES ('seller_orders', '');
+/// What an older program writes has another `folded_version` than `version`, as has everything it wrote before: the program
+/// makes those rows anew out of their streams (`store/refold.rs`), and lists them.
+const FOLDED: &str = "
+ALTER TABLE orders ADD COLUMN folded_version INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX orders_unfolded ON orders (id) WHERE folded_version <> version;
 ";

@@ -317,6 +317,7 @@ pub fn lines_of(quote: &promo::Quote, mut line_id: impl FnMut() -> String) -> Re
                 rounding_nanos: line.rounding_nanos,
                 returned: 0,
                 shipped: 0,
+                returned_sent: 0,
             })
         })
         .collect()

@@ -197,6 +197,7 @@ impl OrderService for Rpc {
                     country: r.country,
                     lines: r.refund_lines,
                     if_version: r.if_version,
+                    units_sent: r.units_sent,
                 })
                 .await
         };

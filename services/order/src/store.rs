@@ -1,14 +1,14 @@
 //! Rows of orders and their events.
 
 mod lists;
+mod refold;
 
-pub use lists::{
-    backfill, backfilled_until, index, indexed_returns, indexed_sellers, order_of_return, returns_page, seller_page,
-};
+pub use lists::{index, indexed_returns, indexed_sellers, order_of_return, returns_page, seller_page};
 use mallard_db::{Db, Error as DbError, Row, Tx, Value, params};
 use mallard_proto::order::v1 as pb;
 use mallard_types::{Error, Result};
 use prost::Message;
+pub use refold::{Refolded, refold, unfolded};
 use sha2::{Digest, Sha256};
 
 use crate::convert;
@@ -28,10 +28,10 @@ fn subject(event: &Event) -> String {
         | EventKind::Refunded { refund_id, .. } => refund_id.clone(),
         EventKind::PaymentFailed { payment_id, .. } => payment_id.clone(),
         EventKind::AddressChanged { .. } => event.version.to_string(),
+        // More than one where a refund was refused after the delivery: the rest is sent and delivered too.
+        EventKind::Delivered => event.version.to_string(),
         // At most one of each in a stream.
-        EventKind::Placed(_) | EventKind::Paid { .. } | EventKind::Cancelled { .. } | EventKind::Delivered => {
-            String::new()
-        }
+        EventKind::Placed(_) | EventKind::Paid { .. } | EventKind::Cancelled { .. } => String::new(),
     }
 }
 
@@ -59,8 +59,9 @@ pub struct Placement {
 /// Writes a placed order and the first event of its stream: two statements.
 pub async fn insert(tx: &Tx, order: &Order, event: &Event, placement: &Placement) -> Result<(), DbError> {
     tx.execute(
-        "INSERT INTO orders (id, user_id, number, status, idempotency_key, request_hash, cart_ref, version, created_at, updated_at, state)
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO orders (id, user_id, number, status, idempotency_key, request_hash, cart_ref, version, folded_version, \
+             created_at, updated_at, state)
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         params![
             order.id.as_str(),
             order.user_id.as_str(),
@@ -69,6 +70,7 @@ pub async fn insert(tx: &Tx, order: &Order, event: &Event, placement: &Placement
             placement.idempotency_key.as_str(),
             placement.request_hash.clone(),
             placement.cart_ref.clone(),
+            order.version,
             order.version,
             order.created_at,
             order.updated_at,
@@ -83,15 +85,17 @@ pub async fn insert(tx: &Tx, order: &Order, event: &Event, placement: &Placement
 pub async fn save(tx: &Tx, order: &Order, event: &Event, event_id: &str) -> Result<bool, DbError> {
     // A cancelled order gives its cart free to be ordered again.
     let sql = if matches!(event.kind, EventKind::Cancelled { .. }) {
-        "UPDATE orders SET status = ?, version = ?, updated_at = ?, state = ?, cart_ref = NULL WHERE id = ? AND version = ?"
+        "UPDATE orders SET status = ?, version = ?, folded_version = ?, updated_at = ?, state = ?, cart_ref = NULL \
+             WHERE id = ? AND version = ?"
     } else {
-        "UPDATE orders SET status = ?, version = ?, updated_at = ?, state = ? WHERE id = ? AND version = ?"
+        "UPDATE orders SET status = ?, version = ?, folded_version = ?, updated_at = ?, state = ? WHERE id = ? AND version = ?"
     };
     let saved = tx
         .execute(
             sql,
             params![
                 order.status.as_str(),
+                order.version,
                 order.version,
                 order.updated_at,
                 convert::order_to_row(order).encode_to_vec(),
@@ -137,16 +141,51 @@ pub async fn has_event(tx: &Tx, order_id: &str, kind: &str, subject: &str) -> Re
     Ok(found.is_some())
 }
 
-/// Reads an order inside a transaction.
+/// Reads an order. What an older program wrote is the fold of its stream.
+const ONE: &str = "SELECT state, version - folded_version FROM orders WHERE id = ?";
+
+/// Reads an order inside a transaction, and brings its row in line when an older program wrote it last.
 pub async fn load(tx: &Tx, id: &str) -> Result<Order> {
-    let row = tx.query_opt("SELECT state FROM orders WHERE id = ?", params![id]).await?;
-    order_of(&row.ok_or_else(error::not_found)?, 0)
+    let row = tx.query_opt(ONE, params![id]).await?.ok_or_else(error::not_found)?;
+    if row.get::<i64>(1)? != 0
+        && let Refolded::Done(order) = refold(tx, id).await?
+    {
+        return Ok(order);
+    }
+    order_of(&row, 0)
 }
 
 /// Reads an order.
 pub async fn get(db: &Db, id: &str) -> Result<Option<Order>> {
-    let row = db.query_opt("SELECT state FROM orders WHERE id = ?", params![id]).await?;
-    row.map(|row| order_of(&row, 0)).transpose()
+    let Some(row) = db.query_opt(ONE, params![id]).await? else { return Ok(None) };
+    if row.get::<i64>(1)? != 0 {
+        let stream: Vec<_> = events(db, id).await?.into_iter().map(|(_, event)| event).collect();
+        if let Some(order) = Order::fold(&stream) {
+            return Ok(Some(order));
+        }
+    }
+    order_of(&row, 0).map(Some)
+}
+
+/// An order as its row says, and whether a program that knows all of it wrote it.
+pub struct AsWritten {
+    pub order: Order,
+    pub folded: bool,
+}
+
+fn as_written(row: &Row) -> Result<AsWritten> {
+    Ok(AsWritten { order: order_of(row, 0)?, folded: row.get::<i64>(1)? == 0 })
+}
+
+/// Reads an order as its row says, for checks.
+pub async fn get_as_written(db: &Db, id: &str) -> Result<Option<AsWritten>> {
+    db.query_opt(ONE, params![id]).await?.as_ref().map(as_written).transpose()
+}
+
+/// Reads orders in order of id, after one, as their rows say, for checks.
+pub async fn scan_as_written(db: &Db, after_id: &str, limit: i64) -> Result<Vec<AsWritten>> {
+    let sql = "SELECT state, version - folded_version FROM orders WHERE id > ? ORDER BY id LIMIT ?";
+    db.query(sql, params![after_id, limit]).await?.iter().map(as_written).collect()
 }
 
 /// Reads the order that a key made, with the hash of its request.
@@ -222,19 +261,15 @@ pub async fn scan(db: &Db, after_id: &str, limit: i64) -> Result<Vec<Order>> {
 
 /// Reads an order's stream with the events' ids, oldest first.
 pub async fn events(db: &Db, order_id: &str) -> Result<Vec<(String, Event)>> {
-    let rows = db
-        .query(
-            "SELECT version, id, kind, at, actor, data FROM order_events WHERE order_id = ? ORDER BY version",
-            params![order_id],
-        )
-        .await?;
-    rows.iter()
-        .map(|row| {
-            let data = pb::OrderEventData::decode(row.get::<Vec<u8>>(5)?.as_slice()).map_err(corrupt)?;
-            let event = convert::event_from_row(row.get(0)?, &row.get::<String>(2)?, row.get(3)?, row.get(4)?, data)?;
-            Ok((row.get(1)?, event))
-        })
-        .collect()
+    db.query(STREAM, params![order_id]).await?.iter().map(event_of).collect()
+}
+
+const STREAM: &str = "SELECT version, id, kind, at, actor, data FROM order_events WHERE order_id = ? ORDER BY version";
+
+fn event_of(row: &Row) -> Result<(String, Event)> {
+    let data = pb::OrderEventData::decode(row.get::<Vec<u8>>(5)?.as_slice()).map_err(corrupt)?;
+    let event = convert::event_from_row(row.get(0)?, &row.get::<String>(2)?, row.get(3)?, row.get(4)?, data)?;
+    Ok((row.get(1)?, event))
 }
 
 fn order_of(row: &Row, column: usize) -> Result<Order> {

@@ -477,6 +477,7 @@ impl App {
             refunding: Money::zero(quote.total.currency),
             before_refund: None,
             returns: Vec::new(),
+            open_refunds: Vec::new(),
             address: basket.address.clone(),
             note: input.note.clone(),
             cancel_reason: String::new(),
@@ -605,7 +606,7 @@ fn request_hash(input: &PlaceInput) -> Vec<u8> {
     let lines: Vec<_> = input.lines.iter().map(|l| (&l.sku_id, l.quantity, l.agreed_unit_price_nanos)).collect();
     let address = input.address.as_ref().map(|a| format!("{a:?}"));
     let total = (input.expected_total.amount, input.expected_total.currency.as_str().to_owned());
-    let parts = format!(
+    let mut parts = format!(
         "{lines:?}{:?}{address:?}{:?}{:?}{total:?}{:?}{:?}",
         input.address_id, input.coupon_codes, input.shipping_method, input.note, input.pay.method
     );

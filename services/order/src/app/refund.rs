@@ -28,6 +28,8 @@ pub struct RefundInput {
     pub country: String,
     pub lines: Vec<pay::RefundLine>,
     pub if_version: Option<i64>,
+    /// The units had been sent; else those that were not sent yet come first.
+    pub units_sent: bool,
 }
 
 /// Longest reason and the like, in characters: what every service that is told of a refund takes.
@@ -44,7 +46,8 @@ pub struct Refunded {
 }
 
 impl App {
-    /// Refunds an order, in part or whole. The same key gives the same refund.
+    /// Refunds an order, in part or whole. The same key gives the same refund, and with another amount, reason or units
+    /// `idempotency_conflict`.
     pub async fn refund(self: &Arc<Self>, input: RefundInput) -> Result<Refunded> {
         require_operator()?;
         if input.idempotency_key.is_empty() || input.idempotency_key.len() > 255 {
@@ -76,9 +79,23 @@ impl App {
             .await?;
         match started {
             Some(state) => self.engine.drive_from::<Refund>(&refund_id, FIRST_VERSION, state).await?,
-            None => self.engine.drive::<Refund>(&refund_id).await?,
+            None => {
+                self.check_repeat(&input, &refund_id).await?;
+                self.engine.drive::<Refund>(&refund_id).await?
+            }
         };
         self.refunded(&input.order_id, &refund_id).await
+    }
+
+    /// Refuses a key that was used for another refund.
+    async fn check_repeat(&self, input: &RefundInput, refund_id: &str) -> Result<()> {
+        let stream: Vec<_> =
+            store::events(&self.db, &input.order_id).await?.into_iter().map(|(_, event)| event).collect();
+        let units = (!input.units.is_empty()).then_some(input.units.as_slice());
+        match Order::asked_the_same(&stream, refund_id, input.amount, units, input.units_sent, &input.reason) {
+            true => Ok(()),
+            false => Err(error::idempotency_conflict()),
+        }
     }
 
     /// Writes the request and starts its flow; nothing when it is there already.
@@ -97,7 +114,13 @@ impl App {
         let order = store::load(tx, &input.order_id).await?;
         super::moves::check(&order, None, input.if_version)?;
         let units = (!input.units.is_empty()).then_some(input.units.as_slice());
-        let kind = order.request_refund(refund_id, input.amount, units, &input.reason).map_err(refused)?;
+        let kind = match units {
+            Some(units) if input.units_sent => {
+                order.request_refund_of_sent(refund_id, input.amount, units, &input.reason)
+            }
+            units => order.request_refund(refund_id, input.amount, units, &input.reason),
+        }
+        .map_err(refused)?;
         let EventKind::RefundRequested { amount, units, .. } = &kind else { return Ok(None) };
         let state = RefundState {
             order_id: order.id.clone(),

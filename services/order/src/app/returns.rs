@@ -5,6 +5,7 @@ use std::sync::Arc;
 use mallard_db::Tx;
 use mallard_flow::FIRST_VERSION;
 use mallard_types::{Error, Result, page};
+use tracing::warn;
 
 use super::moves::check;
 use super::place::{check_units, derived_id};
@@ -85,8 +86,11 @@ impl App {
         let (rows, next_cursor) = cut(rows, limit, |(id, _)| id);
         let mut returns = Vec::with_capacity(rows.len());
         for (id, order) in rows {
-            let asked = order.find_return(&id).map_err(refused)?.clone();
-            returns.push((order, asked));
+            match order.find_return(&id).cloned() {
+                Ok(asked) => returns.push((order, asked)),
+                // An older program has written the order; soon the row says again what the stream says.
+                Err(_) => warn!(return_id = id, order_id = order.id, "a return is listed that its order does not hold"),
+            }
         }
         Ok(ReturnsPage { returns, next_cursor })
     }
@@ -98,8 +102,9 @@ impl App {
             return Err(error::idempotency_key_required());
         }
         let order = self.reload(&self.order_of_return(id).await?).await?;
-        // One return, one refund, whatever keys it is approved with.
-        let refund_id = derived_id("ref", &order, id);
+        // One return, one refund, whatever keys it is approved with; and no other refund's, whose key may be a return's id but
+        // holds no such sign.
+        let refund_id = derived_id("ref", &order, &format!("return\0{id}"));
         let (return_id, refund) = (id.to_owned(), refund_id.clone());
         let backdated_at = mallard_rpc::with_current(|call| call.at);
         let start = StartRefund { app: self.clone(), return_id: id.to_owned(), backdated_at };

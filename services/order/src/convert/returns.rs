@@ -6,7 +6,7 @@ use mallard_types::Result;
 
 use super::money;
 use super::status::{return_status_from_proto, return_status_to_proto};
-use crate::domain::{Order, Return, ReturnLine};
+use crate::domain::{OpenRefund, Order, Return, ReturnLine, TakenUnits};
 
 /// Makes the public message of a return of this order.
 pub fn return_to_proto(order: &Order, of: &Return) -> pb::Return {
@@ -63,4 +63,23 @@ pub(super) fn return_from_row(row: pb::Return) -> Result<Return> {
         refund_id: row.refund_id,
         idempotency_key: row.idempotency_key,
     })
+}
+
+/// Makes the message of an open refund inside its order's row.
+pub(super) fn open_refund_to_row(of: &OpenRefund) -> pb::OpenRefund {
+    let units = |taken: &TakenUnits| {
+        // An order has at most 2,000 lines.
+        let line = i32::try_from(taken.line).unwrap_or(i32::MAX);
+        pb::TakenUnits { line, quantity: taken.quantity, sent: taken.sent }
+    };
+    pb::OpenRefund { refund_id: of.refund_id.clone(), units: of.units.iter().map(units).collect() }
+}
+
+/// Reads an open refund back.
+pub(super) fn open_refund_from_row(row: pb::OpenRefund) -> OpenRefund {
+    let units = |taken: pb::TakenUnits| {
+        let line = usize::try_from(taken.line).unwrap_or(usize::MAX);
+        TakenUnits { line, quantity: taken.quantity, sent: taken.sent }
+    };
+    OpenRefund { refund_id: row.refund_id, units: row.units.into_iter().map(units).collect() }
 }

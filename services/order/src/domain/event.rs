@@ -47,6 +47,8 @@ pub enum EventKind {
         amount: Money,
         reason: String,
         units: Vec<Units>,
+        /// The units had been sent; else those that were not sent yet come first.
+        units_sent: bool,
         /// The return that an operator agreed to; empty for any other refund.
         return_id: String,
     },

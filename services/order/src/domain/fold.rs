@@ -2,7 +2,7 @@
 
 use mallard_types::Micros;
 
-use super::{Event, EventKind, Order, PaymentStatus, ReturnStatus, Status, Units};
+use super::{Event, EventKind, OpenRefund, Order, PaymentStatus, ReturnStatus, Status};
 
 impl Order {
     /// Applies what happened. Events come from this aggregate's own decisions, so every one applies.
@@ -31,26 +31,24 @@ impl Order {
                 self.status = Status::Shipped;
             }
             EventKind::Delivered => self.status = Status::Delivered,
-            EventKind::RefundRequested { refund_id, amount, units, return_id, .. } => {
+            EventKind::RefundRequested { refund_id, amount, units, units_sent, return_id, .. } => {
                 if let Some(asked) = self.returns.iter_mut().find(|asked| asked.id == *return_id) {
                     asked.refund_id = refund_id.clone();
                     asked.turn(ReturnStatus::Approved, event.at);
                 }
-                if amount.amount == self.refundable().amount {
+                let taken = self.take_back(units, *units_sent);
+                if !taken.is_empty() {
+                    self.open_refunds.push(OpenRefund { refund_id: refund_id.clone(), units: taken });
+                }
+                // Of an order that cost nothing the units say whether it is the whole.
+                let of_all = self.total.amount != 0 || units.is_empty() || self.units_out().is_empty();
+                if of_all && amount.amount == self.refundable().amount {
                     self.before_refund = Some(self.status);
                     self.status = Status::Refunding;
                 }
                 self.refunding.amount += amount.amount;
-                for Units { sku_id, quantity } in units {
-                    let mut rest = *quantity;
-                    for line in self.lines.iter_mut().filter(|line| line.sku_id == *sku_id) {
-                        let back = rest.min(line.quantity - line.returned);
-                        line.returned += back;
-                        rest -= back;
-                    }
-                }
             }
-            EventKind::RefundRefused { refund_id, amount, reason, units } => {
+            EventKind::RefundRefused { refund_id, amount, reason, .. } => {
                 if let Some(approved) = self.approved_return(refund_id) {
                     // Nothing was given back, so its units may be asked back again.
                     approved.answer = reason.clone();
@@ -60,13 +58,9 @@ impl Order {
                 if let (Status::Refunding, Some(before)) = (self.status, self.before_refund.take()) {
                     self.status = before;
                 }
-                for Units { sku_id, quantity } in units {
-                    let mut rest = *quantity;
-                    for line in self.lines.iter_mut().filter(|line| line.sku_id == *sku_id) {
-                        let out = rest.min(line.returned);
-                        line.returned -= out;
-                        rest -= out;
-                    }
+                if let Some(at) = self.open_refunds.iter().position(|open| open.refund_id == *refund_id) {
+                    let open = self.open_refunds.remove(at);
+                    self.give_out_again(&open);
                 }
             }
             EventKind::Refunded { refund_id, amount } => {
@@ -75,9 +69,12 @@ impl Order {
                 }
                 self.refunding.amount = (self.refunding.amount - amount.amount).max(0);
                 self.refunded.amount += amount.amount;
-                if self.refunded.amount == self.total.amount {
+                self.open_refunds.retain(|open| open.refund_id != *refund_id);
+                let of_all = self.total.amount != 0 || self.status == Status::Refunding;
+                if of_all && self.refunded.amount == self.total.amount {
                     self.status = Status::Refunded;
                     self.payment_status = PaymentStatus::Refunded;
+                    self.open_refunds.clear();
                 } else if amount.amount > 0 {
                     self.payment_status = PaymentStatus::PartiallyRefunded;
                 }

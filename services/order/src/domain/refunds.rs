@@ -2,7 +2,7 @@
 
 use mallard_types::Money;
 
-use super::{EventKind, Order, PAID_STATUSES, Refusal, Units};
+use super::{Event, EventKind, OpenRefund, Order, PAID_STATUSES, Refusal, TakenUnits, Units};
 
 impl Order {
     /// Asks for money back, everything that is left when no amount is given, and takes units back: those named, or with the
@@ -46,23 +46,100 @@ impl Order {
             amount,
             reason: reason.into(),
             units,
+            units_sent: false,
             return_id: String::new(),
         })
+    }
+
+    /// As [`Order::request_refund`] for units that had been sent and come back: what is still to be sent stays so.
+    ///
+    /// # Errors
+    /// Also when fewer units are with the shopper.
+    pub fn request_refund_of_sent(
+        &self,
+        refund_id: &str,
+        amount: Option<Money>,
+        units: &[Units],
+        reason: &str,
+    ) -> Result<EventKind, Refusal> {
+        let mut kind = self.request_refund(refund_id, amount, Some(units), reason)?;
+        self.check_with_shopper(units)?;
+        if let EventKind::RefundRequested { units_sent, .. } = &mut kind {
+            *units_sent = true;
+        }
+        Ok(kind)
+    }
+
+    /// Tells whether a request for money back that is in a stream came of these very words: asked for at its place again, they
+    /// make the same event.
+    pub fn asked_the_same(
+        stream: &[Event],
+        refund_id: &str,
+        amount: Option<Money>,
+        units: Option<&[Units]>,
+        units_sent: bool,
+        reason: &str,
+    ) -> bool {
+        let is_it =
+            |event: &Event| matches!(&event.kind, EventKind::RefundRequested { refund_id: id, .. } if id == refund_id);
+        let Some(at) = stream.iter().position(is_it) else { return false };
+        let before = Order::fold(&stream[..at]);
+        let asked = before.map(|order| match units {
+            Some(units) if units_sent => order.request_refund_of_sent(refund_id, amount, units, reason),
+            units => order.request_refund(refund_id, amount, units, reason),
+        });
+        asked.is_some_and(|asked| asked.as_ref() == Ok(&stream[at].kind))
     }
 
     /// Checks that so many units are still out.
     ///
     /// # Errors
     /// More units would come back than are out, or not even one.
-    pub(super) fn check_returnable(&self, units: &[Units]) -> Result<(), Refusal> {
-        for wanted in units {
-            let returnable = self.returnable(&wanted.sku_id);
-            let asked: i128 = units.iter().filter(|u| u.sku_id == wanted.sku_id).map(|u| i128::from(u.quantity)).sum();
-            if wanted.quantity < 1 || asked > i128::from(returnable) {
-                return Err(Refusal::ReturnExceedsSold { sku_id: wanted.sku_id.clone(), returnable });
+    fn check_returnable(&self, units: &[Units]) -> Result<(), Refusal> {
+        check_at_most(units, |sku_id| self.returnable(sku_id))
+    }
+
+    /// Checks that so many units are with the shopper.
+    ///
+    /// # Errors
+    /// More units would come back than were sent and are still out, or not even one.
+    pub(super) fn check_with_shopper(&self, units: &[Units]) -> Result<(), Refusal> {
+        check_at_most(units, |sku_id| self.with_shopper(sku_id))
+    }
+
+    /// Takes units back: of those that were sent only, or those that were not sent first. Returns what was taken of which line.
+    pub(super) fn take_back(&mut self, units: &[Units], sent_only: bool) -> Vec<TakenUnits> {
+        let mut taken: Vec<_> = (0..self.lines.len()).map(|line| TakenUnits { line, quantity: 0, sent: 0 }).collect();
+        for Units { sku_id, quantity } in units {
+            let mut rest = *quantity;
+            for sent in [false, true] {
+                if sent_only && !sent {
+                    continue;
+                }
+                for (line, taken) in self.lines.iter_mut().zip(&mut taken).filter(|(line, _)| line.sku_id == *sku_id) {
+                    let back = rest.min(if sent { line.with_shopper() } else { line.unsent() });
+                    rest -= back;
+                    line.returned += back;
+                    taken.quantity += back;
+                    if sent {
+                        line.returned_sent += back;
+                        taken.sent += back;
+                    }
+                }
             }
         }
-        Ok(())
+        taken.retain(|taken| taken.quantity > 0);
+        taken
+    }
+
+    /// Undoes what a refund took back.
+    pub(super) fn give_out_again(&mut self, refund: &OpenRefund) {
+        for taken in &refund.units {
+            if let Some(line) = self.lines.get_mut(taken.line) {
+                line.returned -= taken.quantity;
+                line.returned_sent -= taken.sent;
+            }
+        }
     }
 
     /// Records money that went back.
@@ -107,4 +184,15 @@ impl Order {
     pub fn refundable(&self) -> Money {
         Money::new((self.total.amount - self.refunded.amount - self.refunding.amount).max(0), self.total.currency)
     }
+}
+
+fn check_at_most(units: &[Units], most: impl Fn(&str) -> i64) -> Result<(), Refusal> {
+    for wanted in units {
+        let returnable = most(&wanted.sku_id);
+        let asked: i128 = units.iter().filter(|u| u.sku_id == wanted.sku_id).map(|u| i128::from(u.quantity)).sum();
+        if wanted.quantity < 1 || asked > i128::from(returnable) {
+            return Err(Refusal::ReturnExceedsSold { sku_id: wanted.sku_id.clone(), returnable });
+        }
+    }
+    Ok(())
 }

@@ -115,23 +115,26 @@ impl Order {
         self.returns.iter().find(|known| !key.is_empty() && known.idempotency_key == key)
     }
 
-    /// Asks to give units of a shipped order back, for what they cost.
+    /// Asks to give units that were sent back, for what they cost; others of the order may still have to be sent.
     ///
     /// # Errors
-    /// The order is not with the shopper or on its way, it has had too many returns, less units are out and not asked back
+    /// Nothing of the order was sent, it has had too many returns, less units are with the shopper and not asked back
     /// already, or nothing is left of the payment.
     pub fn request_return(&self, id: &str, key: &str, units: &[Units], reason: &str) -> Result<EventKind, Refusal> {
-        self.only_from(&[Status::Shipped, Status::Delivered, Status::Completed], "return goods of")?;
+        let sent = [Status::PartiallyShipped, Status::Shipped, Status::Delivered, Status::Completed];
+        self.only_from(&sent, "return goods of")?;
         if self.returns.len() >= RETURNS_MAX {
             return Err(Refusal::TooManyReturns);
         }
         let mut lines = Vec::new();
         for Units { sku_id, quantity } in merged(units) {
-            let (returnable, worth) = self.left_of(&sku_id);
+            let (left, worth) = self.left_of(&sku_id);
+            let (open, _) = self.in_returns(&sku_id, &|status| status == ReturnStatus::Requested);
+            let returnable = (self.with_shopper(&sku_id) - open).max(0);
             if quantity < 1 || quantity > returnable {
                 return Err(Refusal::ReturnExceedsSold { sku_id, returnable });
             }
-            let amount = Money::new(part(worth, quantity, returnable), self.total.currency);
+            let amount = Money::new(part(worth, quantity, left), self.total.currency);
             let title = self.lines.iter().find(|line| line.sku_id == sku_id).map(|line| line.title.clone());
             lines.push(ReturnLine { title: title.unwrap_or_default(), sku_id, quantity, amount });
         }
@@ -168,7 +171,7 @@ impl Order {
         }
         self.only_from(&PAID_STATUSES, "refund")?;
         let units = asked.units();
-        self.check_returnable(&units)?;
+        self.check_with_shopper(&units)?;
         let refundable = self.refundable();
         if asked.amount.amount > refundable.amount {
             return Err(Refusal::RefundExceedsPaid { refundable });
@@ -178,6 +181,7 @@ impl Order {
             amount: asked.amount,
             reason: asked.reason.clone(),
             units,
+            units_sent: true,
             return_id: id.into(),
         }))
     }
@@ -202,7 +206,8 @@ impl Order {
         self.units().iter().all(|Units { sku_id, quantity }| {
             let (counted, _) = self.in_returns(sku_id, &ReturnStatus::counts);
             let (open, _) = self.in_returns(sku_id, &|status| status == ReturnStatus::Requested);
-            counted <= *quantity && counted - open <= quantity - self.returnable(sku_id)
+            let lines = self.lines.iter().filter(|line| line.sku_id == *sku_id);
+            counted <= *quantity && counted - open <= lines.map(|line| line.returned_sent).sum()
         })
     }
 
@@ -210,7 +215,7 @@ impl Order {
         self.returns.iter_mut().find(|known| known.status == ReturnStatus::Approved && known.refund_id == refund_id)
     }
 
-    /// Units of a SKU that are out and not asked back, and what they cost in minor units.
+    /// Units of a SKU that have not come back and are not asked back, sent or not, and what they cost in minor units.
     ///
     /// Every return takes its part of what the ones before have left, the last one all of it: together they give exactly what
     /// was paid. Units that came back with other refunds take the part of their number.

@@ -5,9 +5,14 @@ use std::collections::BTreeMap;
 use super::{EventKind, Line, Order, Refusal, Status, Units};
 
 impl Line {
-    /// Units that were neither sent nor given back. Of units that come back, those that were not sent yet come first.
+    /// Units that were neither sent nor given back.
     pub fn unsent(&self) -> i64 {
-        (self.quantity - self.returned - self.shipped).max(0)
+        (self.quantity - self.shipped - (self.returned - self.returned_sent)).max(0)
+    }
+
+    /// Units that were sent and have not come back.
+    pub fn with_shopper(&self) -> i64 {
+        self.shipped - self.returned_sent
     }
 }
 
@@ -63,7 +68,7 @@ impl Order {
     pub(super) fn send(&mut self, units: &[Units]) {
         if units.is_empty() {
             for line in &mut self.lines {
-                line.shipped = line.quantity;
+                line.shipped += line.unsent();
             }
         }
         for Units { sku_id, quantity } in units {
@@ -79,10 +84,15 @@ impl Order {
     /// Brings the status in line with what is left: units that were given back need no parcel, and do when they were not
     /// given back after all.
     pub(super) fn settle_shipping(&mut self) {
-        if matches!(self.status, Status::PartiallyShipped | Status::Shipped) {
-            let left = self.lines.iter().any(|line| line.unsent() > 0);
-            self.status = if left { Status::PartiallyShipped } else { Status::Shipped };
-        }
+        let left = self.lines.iter().any(|line| line.unsent() > 0);
+        self.status = match self.status {
+            // Also after what was to be sent had been delivered: a unit that is paid for is sent, however late.
+            Status::PartiallyShipped | Status::Shipped | Status::Delivered | Status::Completed if left => {
+                Status::PartiallyShipped
+            }
+            Status::PartiallyShipped => Status::Shipped,
+            status => status,
+        };
     }
 }
 

@@ -27,6 +27,7 @@ pub(crate) fn line(sku_id: &str, seller_id: &str, quantity: i64, total: i64) -> 
         rounding_nanos: 0,
         returned: 0,
         shipped: 0,
+        returned_sent: 0,
     }
 }
 
@@ -63,6 +64,7 @@ pub(crate) fn order_of(lines: Vec<Line>, shipping: i64) -> Order {
         refunding: money(0),
         before_refund: None,
         returns: Vec::new(),
+        open_refunds: Vec::new(),
         address: None,
         note: String::new(),
         payment_id: String::new(),
@@ -114,6 +116,28 @@ fn decide(order: &Order, step: &Move) -> Result<EventKind, Refusal> {
         Move::RequestRefund(amount) => order.request_refund("ref_1", amount.map(money), None, "broken"),
         Move::Refund(amount) => order.refund("ref_1", money(*amount)),
     }
+}
+
+#[test]
+fn a_refund_is_the_same_when_amount_units_and_reason_are() {
+    let (start, first) = Order::placed(order_of(vec![line("sku_1", "", 3, 900)], 100));
+    let (paid, second) = start.then(start.pay("pay_1", start.total).unwrap(), 2, "system");
+    let some = [units("sku_1", 1)];
+    let (next, third) =
+        paid.then(paid.request_refund("ref_1", Some(money(300)), Some(&some), "late").unwrap(), 3, "operator");
+    let (_, fourth) = next.then(next.request_refund("ref_2", None, None, "all of it").unwrap(), 4, "operator");
+    let stream = [first, second, third, fourth];
+    let same = |id: &str, amount: Option<i64>, units: Option<&[Units]>, reason: &str| {
+        Order::asked_the_same(&stream, id, amount.map(money), units, false, reason)
+    };
+    assert!(same("ref_1", Some(300), Some(&some), "late"));
+    assert!(!same("ref_1", Some(200), Some(&some), "late"), "another amount");
+    assert!(!same("ref_1", None, Some(&some), "late"), "everything instead of a part");
+    assert!(!same("ref_1", Some(300), None, "late") && !same("ref_1", Some(300), Some(&[units("sku_1", 2)]), "late"));
+    assert!(!same("ref_1", Some(300), Some(&some), "broken"), "another reason");
+    // What was left when it was asked for is what counts, not what is left now.
+    assert!(same("ref_2", None, None, "all of it") && same("ref_2", Some(700), None, "all of it"));
+    assert!(!same("ref_3", None, None, "all of it"), "nobody asked for it");
 }
 
 proptest! {
@@ -181,6 +205,25 @@ fn no_more_units_come_back_than_went_out() {
         asked.request_refund("ref_2", Some(money(1)), Some(&one), "broken"),
         Err(Refusal::ReturnExceedsSold { sku_id: "sku_1".into(), returnable: 0 })
     );
+}
+
+#[test]
+fn a_part_of_an_order_that_cost_nothing_is_not_the_whole() {
+    let paid = paid(vec![line("sku_a", "", 2, 0)], 0);
+    let (part, _) =
+        paid.then(paid.request_refund("ref_1", None, Some(&[units("sku_a", 1)]), "broken").unwrap(), 3, "operator");
+    assert_eq!(part.status, Status::Paid);
+    let (back, _) = part.then(part.refund("ref_1", money(0)).unwrap(), 4, "system");
+    assert_eq!((back.status, back.lines[0].unsent()), (Status::Paid, 1));
+    let (shipped, _) = back.then(back.ship("", "", None, None).unwrap(), 5, "operator");
+    let (asked, _) = shipped.then(shipped.request_return("ret_1", "", &[units("sku_a", 1)], "x").unwrap(), 6, "usr_1");
+    let (all, _) = asked.then(asked.approve_return("ret_1", "ref_2").unwrap().unwrap(), 7, "operator");
+    assert_eq!(all.status, Status::Refunding, "the last unit is the whole");
+    let (refunded, _) = all.then(all.refund("ref_2", money(0)).unwrap(), 8, "system");
+    assert_eq!(refunded.status, Status::Refunded);
+    // Where the stock is gone nothing comes back, and the order ends all the same.
+    let gone = paid.request_refund("stock_gone", None, Some(&[]), "stock_gone").unwrap();
+    assert_eq!(paid.then(gone, 3, "system").0.status, Status::Refunding);
 }
 
 #[test]

@@ -9,16 +9,19 @@ use mallard_types::Result;
 use super::order_of;
 use crate::domain::{Order, ReturnStatus};
 
-const BACKFILL: &str = "seller_orders";
-
 /// Brings the lists in line with an order that was saved. One statement per list in which something changed: when an order
 /// is paid, the one that lists it for its sellers.
 pub async fn index(tx: &Tx, before: &Order, after: &Order) -> Result<(), DbError> {
-    let known = before.sellers();
+    list(tx, after, Some(before)).await
+}
+
+/// Lists an order for its sellers, and its returns: everything, or what is not as it was before.
+pub(super) async fn list(tx: &Tx, order: &Order, before: Option<&Order>) -> Result<(), DbError> {
+    let known = before.map(Order::sellers).unwrap_or_default();
     let mut sellers = Vec::new();
-    for (seller_id, to_ship) in after.sellers() {
+    for (seller_id, to_ship) in order.sellers() {
         if known.get(seller_id) != Some(&to_ship) {
-            sellers.extend(params![after.id.as_str(), seller_id, i64::from(to_ship)]);
+            sellers.extend(params![order.id.as_str(), seller_id, i64::from(to_ship)]);
         }
     }
     if !sellers.is_empty() {
@@ -26,10 +29,11 @@ pub async fn index(tx: &Tx, before: &Order, after: &Order) -> Result<(), DbError
         let sql = format!("{sql} ON CONFLICT (order_id, seller_id) DO UPDATE SET to_ship = excluded.to_ship");
         tx.execute_dyn(sql, sellers).await?;
     }
+    let known = before.map(|before| before.returns.as_slice()).unwrap_or_default();
     let mut returns = Vec::new();
-    for (at, asked) in after.returns.iter().enumerate() {
-        if before.returns.get(at).map(|known| known.status) != Some(asked.status) {
-            returns.extend(params![asked.id.as_str(), after.id.as_str(), asked.status.as_str()]);
+    for (at, asked) in order.returns.iter().enumerate() {
+        if known.get(at).map(|known| known.status) != Some(asked.status) {
+            returns.extend(params![asked.id.as_str(), order.id.as_str(), asked.status.as_str()]);
         }
     }
     if !returns.is_empty() {
@@ -98,74 +102,30 @@ pub async fn order_of_return(db: &Db, return_id: &str) -> Result<Option<String>>
 }
 
 /// Reads, of each of these orders, the sellers it is listed for and whether each still has something to ship, by seller.
-pub async fn indexed_sellers(db: &Db, orders: &[Order]) -> Result<HashMap<String, Vec<(String, bool)>>> {
+pub async fn indexed_sellers(db: &Db, ids: &[&str]) -> Result<HashMap<String, Vec<(String, bool)>>> {
     let mut listed: HashMap<_, Vec<_>> = HashMap::new();
-    for row in of_orders(db, "seller_id, to_ship FROM seller_orders", "seller_id", orders).await? {
+    for row in of_orders(db, "seller_id, to_ship FROM seller_orders", "seller_id", ids).await? {
         listed.entry(row.get(0)?).or_default().push((row.get(1)?, row.get::<i64>(2)? != 0));
     }
     Ok(listed)
 }
 
 /// Reads, of each of these orders, the returns that are listed and their statuses, oldest first.
-pub async fn indexed_returns(db: &Db, orders: &[Order]) -> Result<HashMap<String, Vec<(String, String)>>> {
+pub async fn indexed_returns(db: &Db, ids: &[&str]) -> Result<HashMap<String, Vec<(String, String)>>> {
     let mut listed: HashMap<_, Vec<_>> = HashMap::new();
-    for row in of_orders(db, "id, status FROM returns", "id", orders).await? {
+    for row in of_orders(db, "id, status FROM returns", "id", ids).await? {
         listed.entry(row.get(0)?).or_default().push((row.get(1)?, row.get(2)?));
     }
     Ok(listed)
 }
 
-async fn of_orders(db: &Db, columns_from: &str, order_by: &str, orders: &[Order]) -> Result<Vec<Row>> {
-    if orders.is_empty() {
+async fn of_orders(db: &Db, columns_from: &str, order_by: &str, ids: &[&str]) -> Result<Vec<Row>> {
+    if ids.is_empty() {
         return Ok(Vec::new());
     }
-    let marks = vec!["?"; orders.len()].join(", ");
+    let marks = vec!["?"; ids.len()].join(", ");
     let sql = format!("SELECT order_id, {columns_from} WHERE order_id IN ({marks}) ORDER BY order_id, {order_by}");
-    let ids = orders.iter().map(|order| Value::from(order.id.as_str())).collect();
-    Ok(db.query_dyn(sql, ids).await?)
-}
-
-/// Tells up to which id the orders of before the list by seller are in it; none when all are.
-pub async fn backfilled_until(db: &Db) -> Result<Option<String>> {
-    let row = db.query_opt("SELECT after_id FROM backfills WHERE name = ?", params![BACKFILL]).await?;
-    row.map(|row| Ok(row.get(0)?)).transpose()
-}
-
-/// Lists the next orders of before for their sellers; false when there are none left. What an order's own move has written
-/// meanwhile is newer and stays.
-pub async fn backfill(tx: &Tx, rows_max: i64) -> Result<bool> {
-    let Some(row) = tx.query_opt("SELECT after_id FROM backfills WHERE name = ?", params![BACKFILL]).await? else {
-        return Ok(false);
-    };
-    let after: String = row.get(0)?;
-    let sql = "SELECT state FROM orders WHERE id > ? ORDER BY id LIMIT ?";
-    let rows = tx.query(sql, params![after.as_str(), rows_max]).await?;
-    let mut last = None;
-    for row in &rows {
-        let order = order_of(row, 0)?;
-        let mut values = Vec::new();
-        for (seller_id, to_ship) in order.sellers() {
-            values.extend(params![order.id.as_str(), seller_id, i64::from(to_ship)]);
-        }
-        if !values.is_empty() {
-            let sql = insert("seller_orders (order_id, seller_id, to_ship)", values.len() / 3);
-            tx.execute_dyn(format!("{sql} ON CONFLICT (order_id, seller_id) DO NOTHING"), values).await?;
-        }
-        last = Some(order.id);
-    }
-    // Another instance that was faster has moved the mark already; then this one starts from there.
-    match last {
-        Some(last) => {
-            let sql = "UPDATE backfills SET after_id = ? WHERE name = ? AND after_id = ?";
-            tx.execute(sql, params![last, BACKFILL, after]).await?;
-            Ok(true)
-        }
-        None => {
-            let sql = "DELETE FROM backfills WHERE name = ? AND after_id = ?";
-            tx.execute(sql, params![BACKFILL, after]).await?;
-            Ok(false)
-        }
-    }
+    Ok(db.query_dyn(sql, ids.iter().map(|id| Value::from(*id)).collect()).await?)
 }
 
 #[cfg(test)]

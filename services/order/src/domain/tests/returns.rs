@@ -56,13 +56,36 @@ fn only_goods_that_were_sent_come_back() {
         Err(Refusal::IllegalTransition { from: Status::Paid, verb: "return goods of" })
     );
     let (part, _) = order.then(order.ship("", "", Some(&[units("sku_a", 1)]), None).unwrap(), 3, "operator");
-    assert!(ask(&part, "ret_1", 1).is_err());
+    assert_eq!(ask(&part, "ret_1", 2), Err(Refusal::ReturnExceedsSold { sku_id: "sku_a".into(), returnable: 1 }));
     let (shipped, _) = part.then(part.ship("", "", None, None).unwrap(), 3, "operator");
     assert!(ask(&shipped, "ret_1", 2).is_ok());
     for quantity in [0, -1, 3, i64::MAX] {
         assert!(ask(&shipped, "ret_1", quantity).is_err(), "{quantity}");
     }
     assert!(shipped.request_return("ret_1", "", &[units("sku_z", 1)], "x").is_err());
+}
+
+#[test]
+fn what_has_arrived_comes_back_while_the_rest_is_still_to_be_sent() {
+    let order = paid(vec![line("sku_a", "", 3, 100)], 0);
+    let (part, _) = order.then(order.ship("", "", Some(&[units("sku_a", 1)]), None).unwrap(), 3, "operator");
+    let asked = ask(&part, "ret_1", 1).unwrap();
+    assert_eq!(asked.find_return("ret_1").unwrap().amount, money(33));
+    assert!(ask(&asked, "ret_2", 1).is_err(), "it is asked back already");
+    let approved = approve(&asked, "ret_1");
+    assert_eq!((approved.status, approved.lines[0].unsent()), (Status::PartiallyShipped, 2));
+    let (back, _) = approved.then(approved.refund("ref_ret_1", money(33)).unwrap(), 7, "system");
+    let (shipped, _) = back.then(back.ship("", "", None, None).unwrap(), 8, "operator");
+    assert_eq!((shipped.status, shipped.lines[0].shipped), (Status::Shipped, 3));
+    let last = ask(&shipped, "ret_2", 2).unwrap();
+    assert_eq!(last.find_return("ret_2").unwrap().amount, money(67));
+    assert!(last.returns_fit());
+    // It has come back on another way meanwhile: the return has nothing left to take, though a unit is still to be sent.
+    let sent = [units("sku_a", 1)];
+    let (elsewhere, _) =
+        asked.then(asked.request_refund_of_sent("ref_1", Some(money(10)), &sent, "broken").unwrap(), 6, "operator");
+    let refused = Refusal::ReturnExceedsSold { sku_id: "sku_a".into(), returnable: 0 };
+    assert_eq!(elsewhere.approve_return("ret_1", "ref_ret_1"), Err(refused));
 }
 
 #[test]
@@ -198,6 +221,6 @@ fn more_units_in_returns_than_were_bought_or_came_back_are_noticed() {
     more.returns[0].lines[0].quantity = 4;
     assert!(!more.returns_fit(), "more in returns than were bought");
     let mut never_back = order;
-    never_back.lines[0].returned = 1;
+    never_back.lines[0].returned_sent = 1;
     assert!(!never_back.returns_fit(), "agreed to, but they are still out");
 }
