@@ -59,7 +59,8 @@ pub async fn run(app: &App) -> Result<Vec<Finding>> {
     Ok(vec![belongs.finding(), stocked.finding(), pictured.finding(), images_counted(app).await?])
 }
 
-/// Checks that the kept pictures a product names are there. Pictures are never removed, so no change explains a missing one.
+/// Checks that the kept pictures a product names are there. Pictures that a product has
+/// named are never removed, so no change explains a missing one.
 async fn images_of_product(app: &App, product: &Product, tally: &mut Tally) -> Result<()> {
     let names: Vec<&str> = product.images.iter().filter_map(|image| kept_name(&image.url)).collect();
     if names.is_empty() {
@@ -72,12 +73,15 @@ async fn images_of_product(app: &App, product: &Product, tally: &mut Tally) -> R
     Ok(())
 }
 
-/// Checks that the counts which limit sellers are those of their pictures.
+/// Checks that the counts which limit sellers and the mall are those of their pictures.
 async fn images_counted(app: &App) -> Result<Finding> {
     let mut tally = Tally::new("catalog.images_counted");
     tally.counted = usize::try_from(app.store.images_count().await?).unwrap_or_default();
-    for (seller_id, said, found) in app.store.images_miscounted(NAMED_MAX).await? {
-        tally.count(false, || format!("{seller_id}: {said} pictures counted, {found} there"));
+    for (seller_id, [said, found, bytes_said, bytes]) in app.store.images_miscounted(NAMED_MAX).await? {
+        let whose = if seller_id.is_empty() { "the mall" } else { &seller_id };
+        tally.count(false, || {
+            format!("{whose}: {said} pictures and {bytes_said} bytes counted, {found} and {bytes} there")
+        });
     }
     Ok(tally.finding())
 }

@@ -29,6 +29,12 @@ pub struct Config {
     pub house_seller: String,
     /// Most pictures that are kept for a seller.
     pub images_per_seller_max: u32,
+    /// Most bytes of all pictures together.
+    pub images_bytes_max: i64,
+    /// How long a picture that no product has named is kept, in seconds.
+    pub images_unused_s: i64,
+    /// How often such pictures are looked for, in seconds.
+    pub images_sweep_interval_s: u64,
 }
 
 impl Config {
@@ -50,6 +56,9 @@ impl Default for Config {
             shared_trust_ms: 300,
             house_seller: "sel_mallard".to_owned(),
             images_per_seller_max: 1_000,
+            images_bytes_max: 10 * 1024 * 1024 * 1024,
+            images_unused_s: 86_400,
+            images_sweep_interval_s: 3_600,
         }
     }
 }

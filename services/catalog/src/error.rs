@@ -14,6 +14,8 @@ pub enum Refusal {
     VersionMismatch { current: i64 },
     /// A SKU id that another product has.
     SkuTaken,
+    /// The idempotency key came with another product.
+    KeyUsed,
     /// A slug another category has.
     SlugTaken,
     /// A name another brand has.
@@ -26,6 +28,8 @@ pub enum Refusal {
     ImageNotFound,
     /// The seller has as many pictures as may be kept.
     ImagesFull { images_max: u32 },
+    /// All pictures of the mall take as many bytes as they may.
+    ImageSpaceFull { bytes_max: i64 },
     /// Somebody else changed the product under every attempt.
     Contended,
 }
@@ -47,6 +51,10 @@ impl From<Refusal> for Error {
                     .details(json!({ "version": current }))
             }
             Refusal::SkuTaken => Error::conflict("sku_taken", "another product has this SKU").param("variants"),
+            Refusal::KeyUsed => Error::refused(
+                "idempotency_conflict",
+                "this idempotency key was used for another product; use a new key",
+            ),
             Refusal::SlugTaken => Error::conflict("slug_taken", "another category has this slug").param("slug"),
             Refusal::BrandTaken => Error::conflict("brand_taken", "another brand has this name").param("name"),
             Refusal::SellerRequired => Error::forbidden("seller_required", "only sellers and operators may do this"),
@@ -58,6 +66,12 @@ impl From<Refusal> for Error {
             )
             .param("content")
             .details(json!({ "images_max": images_max })),
+            Refusal::ImageSpaceFull { bytes_max } => Error::refused(
+                "image_space_full",
+                "the mall's pictures take as much room as they may; use one that is there, or have the limit raised",
+            )
+            .param("content")
+            .details(json!({ "bytes_max": bytes_max })),
             Refusal::Contended => {
                 Error::unavailable("product_contended", "the product changed under every attempt; try again")
                     .retry_after_ms(50)

@@ -21,7 +21,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use mallard_bus::Subscription;
 use mallard_proto::catalog::v1::catalog_service_server::CatalogServiceServer;
-use mallard_runtime::{Context, Parts, ServiceSpec};
+use mallard_runtime::{Context, Parts, ServiceSpec, Task};
 
 pub use config::Config;
 
@@ -42,6 +42,8 @@ async fn start(ctx: Context) -> anyhow::Result<Parts> {
     let server = CatalogServiceServer::new(rpc::Rpc::new(app.clone()));
     let mut parts = Parts::new(tonic::service::Routes::new(server));
     parts.flows = true;
+    let removing = app.clone();
+    parts.tasks.push(Task::restarting("remove_images", move || app::remove_images_loop(removing.clone())));
     parts.subscriptions.push(Subscription::new(events::KINDS, Arc::new(events::StockEvents::new(app))));
     Ok(parts)
 }

@@ -3,7 +3,7 @@
 use mallard_db::Migration;
 
 /// Every version of the schema, oldest first.
-pub const MIGRATIONS: &[Migration] = &[FIRST, IMAGES, FACETS];
+pub const MIGRATIONS: &[Migration] = &[FIRST, IMAGES, FACETS, CREATIONS];
 
 const FIRST: Migration = Migration {
     version: 100,
@@ -64,8 +64,9 @@ const FIRST: Migration = Migration {
     ",
 };
 
-/// Pictures by the hash of their bytes and the ending of their kind, and how many of them were brought by each seller. They
-/// are never changed and never removed.
+/// Pictures by the hash of their bytes and the ending of their kind, and how many of them and how many bytes each seller has
+/// brought; the seller '' stands for the whole mall. What a product has named is never changed and never removed, because
+/// orders show it too.
 const IMAGES: Migration = Migration {
     version: 101,
     name: "pictures",
@@ -76,12 +77,15 @@ const IMAGES: Migration = Migration {
             width INTEGER NOT NULL,
             height INTEGER NOT NULL,
             created_at INTEGER NOT NULL,
+            named INTEGER NOT NULL,
             content BLOB NOT NULL
         );
         CREATE INDEX images_by_seller ON images (seller_id);
+        CREATE INDEX images_unnamed ON images (created_at) WHERE named = 0;
         CREATE TABLE image_counts (
             seller_id TEXT NOT NULL PRIMARY KEY,
-            images INTEGER NOT NULL
+            images INTEGER NOT NULL,
+            bytes INTEGER NOT NULL
         )
     ",
 };
@@ -96,4 +100,11 @@ const FACETS: Migration = Migration {
         CREATE INDEX product_skus_for_facets ON product_skus (product_id, in_stock);
         CREATE INDEX product_categories_for_facets ON product_categories (product_id, category_id)
     ",
+};
+
+/// What was asked for under a key, as a hash; none for keys that were used before this version.
+const CREATIONS: Migration = Migration {
+    version: 103,
+    name: "what a creation asked for",
+    sql: "ALTER TABLE creations ADD COLUMN request_hash BLOB",
 };

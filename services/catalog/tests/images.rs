@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use common::{ENGINES, Engine, Shop, as_seller, code, named, notebook, shop, shop_with, specs};
 use mallard_proto::catalog::v1::*;
-use mallard_testkit::{as_admin, as_guest, as_stranger, as_user, audit_records, audited};
+use mallard_testkit::{as_admin, as_guest, as_stranger, as_system, as_user, audit_records, audited, eventually};
 use mallard_types::{Error, Kind};
 use sha2::{Digest, Sha256};
 
@@ -180,14 +180,22 @@ async fn a_product_names_only_pictures_that_exist_and_has_their_size() {
         let product = shop.create(pictured("prod_1", &image.url)).await;
         assert_eq!((product.images[0].width, product.images[0].height), (40, 20), "{engine:?}");
         let unknown = format!("/media/up/{}.png", hash(PNG));
-        for url in [unknown.as_str(), "/media/up/", "/media/up/../x.png", &format!("{}?x", image.url)] {
+        for (url, expected) in [
+            (unknown.as_str(), "image_unknown"),
+            ("/media/up/x/y.png", "image_unknown"),
+            ("/media/up/", "bad_url"),
+            ("/media/up/../x.png", "bad_url"),
+            (&format!("/media/./up/{}.png", hash(PNG)), "bad_url"),
+            ("/auth/v1/logout", "bad_url"),
+            (&format!("{}?x", image.url), "bad_url"),
+        ] {
             let error = as_admin("usr_1", shop.create_product(pictured("", url))).await.unwrap_err();
-            assert_eq!((error.code.as_ref(), error.param.as_deref()), ("image_unknown", Some("images[0].url")));
+            assert_eq!((error.code.as_ref(), error.param.as_deref()), (expected, Some("images[0].url")), "{url}");
         }
         let change = |url: &str| UpdateProductRequest {
             id: "prod_1".into(),
             images: vec![
-                Image { url: "/elsewhere.png".into(), width: 9, ..Image::default() },
+                Image { url: "/media/elsewhere.png".into(), width: 9, ..Image::default() },
                 pictured("", url).images[0].clone(),
             ],
             ..UpdateProductRequest::default()
@@ -205,6 +213,7 @@ async fn the_checks_notice_missing_and_miscounted_pictures() {
     for (sql, check) in [
         ("DELETE FROM image_counts", "catalog.images_counted"),
         ("UPDATE image_counts SET images = images + 1", "catalog.images_counted"),
+        ("UPDATE image_counts SET bytes = bytes - 1 WHERE seller_id = ''", "catalog.images_counted"),
         ("UPDATE images SET name = 'x'", "catalog.product_images_exist"),
     ] {
         let shop = shop(Engine::Memory).await.unwrap();
@@ -240,5 +249,101 @@ async fn a_product_without_pictures_of_ours_costs_no_look() {
     shop.create(notebook()).await;
     let plain = cost(notebook()).await;
     let image = as_seller("sel_1", shop.upload(PNG)).await.unwrap();
-    assert_eq!(cost(pictured("prod_1", &image.url)).await, plain + 1);
+    assert_eq!(cost(pictured("prod_1", &image.url)).await, plain + 2);
+}
+
+#[tokio::test]
+async fn all_pictures_together_take_no_more_room_than_they_may() {
+    for engine in ENGINES {
+        let room = 2 * numbered(0).len();
+        let Some(shop) = shop_with(engine, specs(), |settings| {
+            settings.config = common::config().set("catalog.images_bytes_max", room);
+        })
+        .await
+        else {
+            continue;
+        };
+        as_seller("sel_1", shop.upload(&numbered(0))).await.unwrap();
+        as_seller("sel_2", shop.upload(&numbered(1))).await.unwrap();
+        let error = as_seller("sel_3", shop.upload(&numbered(2))).await.unwrap_err();
+        assert_eq!((error.kind, error.code.as_ref()), (Kind::Refused, "image_space_full"), "{engine:?}");
+        assert_eq!(error.details.unwrap()["bytes_max"], room);
+        assert_eq!(code(as_seller("sel_3", shop.upload(&numbered(1)))).await, "ok", "what is there takes no room");
+        assert_eq!(shop.broken().await, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn pictures_that_no_product_has_named_make_room_after_a_while_and_others_stay() {
+    for engine in ENGINES {
+        let Some(shop) = shop_with(engine, specs(), |settings| {
+            settings.config = common::config()
+                .set("catalog.images_per_seller_max", 3)
+                .set("catalog.images_sweep_interval_s", 1)
+                .set("catalog.images_unused_s", 3_600);
+        })
+        .await
+        else {
+            continue;
+        };
+        let upload = async |number| as_seller("sel_1", shop.upload(&numbered(number))).await.unwrap().url;
+        let (named, replaced, unused) = (upload(0).await, upload(1).await, upload(2).await);
+        shop.create(pictured("prod_1", &replaced)).await;
+        let change = UpdateProductRequest {
+            id: "prod_1".into(),
+            images: vec![pictured("", &named).images[0].clone()],
+            ..UpdateProductRequest::default()
+        };
+        shop.update(change).await.unwrap();
+        assert_eq!(code(as_seller("sel_1", shop.upload(&numbered(3)))).await, "images_full");
+        // All are old now, and the last one is brought again.
+        shop.tamper("UPDATE images SET created_at = 1 WHERE named = 1").await;
+        let there = async |url: &str| code(shop.image(name_of(url))).await;
+        upload(2).await;
+        shop.tamper("UPDATE images SET created_at = 1").await;
+        eventually("the unused picture is removed", async || there(&unused).await == "image_not_found").await;
+        // What a product shows stays, and what one has shown: orders show it still.
+        assert_eq!((there(&named).await, there(&replaced).await), ("ok".into(), "ok".into()), "{engine:?}");
+        let error = as_admin("usr_1", shop.create_product(pictured("", &unused))).await.unwrap_err();
+        assert_eq!(error.code, "image_unknown");
+        assert_eq!(upload(2).await, unused, "there is room again");
+        shop.create(pictured("prod_2", &unused)).await;
+        assert_eq!(shop.broken().await, Vec::<String>::new());
+    }
+}
+
+/// Products begin to name pictures at the moments in which these are removed: either the product is refused, or it stays.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_picture_is_removed_or_named_and_never_both() {
+    for engine in ENGINES {
+        let Some(shop) = shop_with(engine, specs(), |settings| {
+            settings.config =
+                common::config().set("catalog.images_sweep_interval_s", 1).set("catalog.images_unused_s", 0);
+        })
+        .await
+        else {
+            continue;
+        };
+        let (mut named, mut removed) = (0, 0);
+        for number in 0..40 {
+            let url = as_seller("sel_1", shop.upload(&numbered(number))).await.unwrap().url;
+            tokio::time::sleep(std::time::Duration::from_millis(number % 2 * 90)).await;
+            let product = pictured(&format!("prod_{number}"), &url);
+            match as_system(shop.create_product(product)).await {
+                Ok(_) => named += 1,
+                Err(error) => {
+                    assert_eq!(error.code, "image_unknown", "{engine:?}");
+                    removed += 1;
+                }
+            }
+        }
+        assert_eq!(named + removed, 40);
+        assert!(named > 0, "{engine:?}");
+        eventually("what nobody names is gone", async || {
+            let db = shop.mall.context("catalog").unwrap().db();
+            db.query("SELECT name FROM images", Vec::new()).await.unwrap().len() == named
+        })
+        .await;
+        assert_eq!(shop.broken().await, Vec::<String>::new());
+    }
 }

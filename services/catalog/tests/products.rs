@@ -118,6 +118,9 @@ async fn the_same_id_or_key_creates_one_product() {
         let keyed = || CreateProductRequest { idempotency_key: "key_1".into(), ..notebook() };
         let (one, two) = (shop.create(keyed()).await, shop.create(keyed()).await);
         assert_eq!(one, two);
+        let other = CreateProductRequest { title: "Another title".into(), ..keyed() };
+        assert_eq!(code(as_system(shop.create_product(other))).await, "idempotency_conflict", "{engine:?}");
+        assert_eq!(shop.create(keyed()).await, one, "the refusal used nothing up");
         let (one, two) = (shop.create(notebook()).await, shop.create(notebook()).await);
         assert_ne!(one.id, two.id, "without either every call counts");
         let mut taken = named("prod_2", "Thief", 5);

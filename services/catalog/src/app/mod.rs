@@ -18,6 +18,7 @@ mod shelves;
 mod write;
 
 pub use facets::{Facets, Value};
+pub use images::remove_images_loop;
 pub use list::{AdminQuery, Page, ShopQuery};
 pub use read::SkuView;
 pub use write::{Changing, Creating};

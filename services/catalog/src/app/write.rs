@@ -8,13 +8,13 @@ use mallard_proto::events::PRODUCT_CHANGED_V1;
 use mallard_types::Result;
 use tracing::{debug, warn};
 
-use super::{App, Scope, audited};
+use super::{App, Scope, audited, images};
 use crate::domain::{self, Change, Draft, Product, Status};
 use crate::error::Refusal;
 use crate::events;
 use crate::flows::{FirstStock, Receiving};
 use crate::shelf::Tide;
-use crate::store::{Created, Store};
+use crate::store::{Created, Replaced, Store};
 
 /// How often a change without `If-Match` is tried again when somebody else changes the product.
 const ATTEMPTS_MAX: usize = 5;
@@ -28,6 +28,8 @@ pub struct Creating {
     pub id: String,
     /// Idempotency key with its scope; empty when there is none.
     pub key: String,
+    /// Hash of the whole request: the same key with another is refused.
+    pub request_hash: Vec<u8>,
     /// Brand id, empty for none.
     pub brand_id: String,
     /// Everything else; brand and seller are filled in here.
@@ -52,10 +54,10 @@ impl App {
     /// there.
     ///
     /// # Errors
-    /// `seller_required`, `sku_taken`, `category_unknown`, `brand_unknown`, or a malformed request.
+    /// `seller_required`, `sku_taken`, `category_unknown`, `brand_unknown`, `idempotency_conflict`, or a malformed request.
     pub async fn create(&self, creating: Creating) -> Result<Arc<Product>> {
         let scope = Scope::of_caller()?;
-        let Creating { id, key, brand_id, mut draft } = creating;
+        let Creating { id, key, request_hash, brand_id, mut draft } = creating;
         draft.seller_id = self.seller_of(&scope, draft.seller_id);
         if !brand_id.is_empty() {
             draft.brand = Some(self.brand(&brand_id).await?);
@@ -67,17 +69,19 @@ impl App {
         let tide = self.shelf.tide();
         let now = self.ctx.now();
         let (product, first) = Product::create(id, draft, scope.rules(), now, &mut || self.ctx.id("sku"))?;
-        let unit = Store::creation(&product, &borrowed(&categories), &key, now)?;
+        let unit = Store::creation(&product, &borrowed(&categories), (&key, &request_hash), now)?;
         let unit = self.ctx.audit().add_to(unit, "product.create", &product.id, || audited::product(None, &product))?;
         let (unit, flow) = self.with_effects(unit, &product, first)?;
         match self.store.create(unit).await? {
             Created::Done => Ok(self.committed(product, tide, flow).await),
             Created::IdTaken => self.existing(&product.id, &scope).await,
             Created::KeyTaken => match self.store.created_with(&key).await? {
-                Some(id) => self.existing(&id, &scope).await,
+                Some((_, Some(hash))) if hash != request_hash => Err(Refusal::KeyUsed.into()),
+                Some((id, _)) => self.existing(&id, &scope).await,
                 None => Err(Refusal::Contended.into()),
             },
             Created::SkuTaken => Err(Refusal::SkuTaken.into()),
+            Created::ImageGone => Err(images::gone()),
         }
     }
 
@@ -149,8 +153,9 @@ impl App {
             let unit = audit.add_to(unit, action, id, || audited::product(Some(&before), &next))?;
             let (unit, flow) = self.with_effects(unit, &next, first)?;
             match self.store.replace(unit).await {
-                Ok(true) => return Ok(self.committed(next, tide, flow).await),
-                Ok(false) => debug!(product_id = id, "somebody else changed the product, trying again"),
+                Ok(Replaced::Done) => return Ok(self.committed(next, tide, flow).await),
+                Ok(Replaced::Moved) => debug!(product_id = id, "somebody else changed the product, trying again"),
+                Ok(Replaced::ImageGone) => return Err(images::gone()),
                 Err(error) if error.is_unique("product_skus_pkey") => return Err(Refusal::SkuTaken.into()),
                 Err(error) => return Err(error.into()),
             }

@@ -52,10 +52,11 @@ fn a_variant_is_shown_in_its_own_picture_where_one_names_it() {
     let variants =
         vec![input(&[("colour", "red")], 990), input(&[("colour", "blue")], 990), input(&[("colour", "oat")], 990)];
     let image = |url: &str, alt: &str| Image { url: url.into(), alt: alt.into(), width: 0, height: 0 };
-    let images = vec![image("/1.png", "Notebook, red"), image("/2.png", "Notebook, blue")];
+    let images = vec![image("/media/1.png", "Notebook, red"), image("/media/2.png", "Notebook, blue")];
     let (product, _) = create(Draft { images, ..draft(variants) }, Rules::default()).unwrap();
     let shown = |index: usize| product.picture_of(&product.variants[index]).map(|image| image.url.as_str());
-    assert_eq!([shown(0), shown(1), shown(2)], [Some("/1.png"), Some("/2.png"), Some("/1.png")]);
+    let (red, blue) = (Some("/media/1.png"), Some("/media/2.png"));
+    assert_eq!([shown(0), shown(1), shown(2)], [red, blue, red]);
     let (bare, _) = create(draft(vec![input(&[], 990)]), Rules::default()).unwrap();
     assert_eq!(bare.picture_of(&bare.variants[0]), None);
 }
@@ -99,10 +100,23 @@ fn each_broken_rule_names_its_field() {
     assert_eq!(with(&|d| d.variants[0].id = "sku_9".into()).0, "variant_unknown");
     assert_eq!(with(&|d| d.status = Status::Deleted).1, "status");
     let image = |url: &str| Image { url: url.into(), ..Image::default() };
-    for url in ["ftp://x/y.png", "//evil/x.png", "x.png", "javascript:alert(1)", "https://x/\"onload", ""] {
+    let elsewhere = ["ftp://x/y.png", "//evil/x.png", "x.png", "javascript:alert(1)", "https://x/\"onload", ""];
+    let out_of_the_pictures = [
+        "/a.png",
+        "/auth/v1/logout",
+        "/media/",
+        "/media/../auth/v1/logout",
+        "/media/%2e%2E/auth/v1/logout",
+        "/media/./up/0.png",
+        "/media//up/0.png",
+        "/media/a.png/",
+        "/media/a.png?b",
+        "/media/a.png#b",
+    ];
+    for url in elsewhere.into_iter().chain(out_of_the_pictures) {
         assert_eq!(with(&|d| d.images = vec![image(url)]), ("bad_url", "images[0].url".into()), "{url}");
     }
-    assert_eq!(with(&|d| d.images = vec![image("/a.png"); 21]).0, "too_many_images");
+    assert_eq!(with(&|d| d.images = vec![image("/media/a.png"); 21]).0, "too_many_images");
     assert_eq!(with(&|d| d.translations = [("中".to_owned(), Translation::default())].into()).0, "bad_language");
     let options = |d: &mut Draft| {
         d.options = vec![ProductOption { name: "size".into(), values: vec!["S".into(), "L".into()] }];

@@ -123,7 +123,8 @@ pub fn sku_out(view: &SkuView) -> Option<pb::Sku> {
 /// # Errors
 /// `price_required`, `bad_currency`, `bad_status`.
 pub fn creating(request: pb::CreateProductRequest) -> Result<Creating> {
-    let key = creation_key(&request);
+    let request_hash = Sha256::digest(request.encode_to_vec());
+    let key = creation_key(&request, &request_hash);
     let status = match pb::ProductStatus::try_from(request.status) {
         Ok(pb::ProductStatus::Draft) => Status::Draft,
         Ok(pb::ProductStatus::Listed) => Status::Listed,
@@ -134,6 +135,7 @@ pub fn creating(request: pb::CreateProductRequest) -> Result<Creating> {
     Ok(Creating {
         id: request.id,
         key,
+        request_hash: request_hash.to_vec(),
         brand_id: request.brand_id,
         draft: Draft {
             title: request.title,
@@ -152,7 +154,7 @@ pub fn creating(request: pb::CreateProductRequest) -> Result<Creating> {
 
 /// Makes the key under which a second run of this creation finds the first: the caller's own key, or for a call without one
 /// the outermost request and what it asks for, because a lost answer makes the channel send the same call again.
-fn creation_key(request: &pb::CreateProductRequest) -> String {
+fn creation_key(request: &pb::CreateProductRequest, hash: &[u8]) -> String {
     if !request.id.is_empty() {
         // The id is the key.
         return String::new();
@@ -164,7 +166,7 @@ fn creation_key(request: &pb::CreateProductRequest) -> String {
         if call.request_id.is_empty() || call.caller.is_system() {
             return String::new();
         }
-        let digest: String = Sha256::digest(request.encode_to_vec()).iter().map(|byte| format!("{byte:02x}")).collect();
+        let digest: String = hash.iter().map(|byte| format!("{byte:02x}")).collect();
         format!("request/{}/{}/{digest}", call.caller.user_id, call.request_id)
     })
 }

@@ -142,7 +142,7 @@ mod tests {
             seller_id: "sel_1".into(),
             category_ids: vec!["cat_1".into()],
             brand: Some(Brand { id: "brand_1".into(), name: "Duck & Co".into() }),
-            images: vec![Image { url: "/a.png".into(), alt: "a".into(), width: 640, height: 480 }],
+            images: vec![Image { url: "/media/a.png".into(), alt: "a".into(), width: 640, height: 480 }],
             options: vec![ProductOption { name: "size".into(), values: vec!["S".into()] }],
             variants: vec![Variant {
                 id: "sku_1".into(),

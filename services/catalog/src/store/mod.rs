@@ -19,7 +19,7 @@ mod products;
 pub use facets::PriceCount;
 pub use images::{ImageRow, Kept};
 pub use lists::{Key, ListPage};
-pub use products::{Created, Stamp, Stocked};
+pub use products::{Created, Replaced, Stamp, Stocked};
 
 use mallard_db::{Db, Value};
 

@@ -5,16 +5,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use mallard_db::{Error, Tx, Unit, UnitError, Value, params};
 use mallard_types::Micros;
 
-use super::{CHUNK_ROWS_MAX, Store, body, in_list, rows_sql};
-use crate::domain::Product;
+use super::{CHUNK_ROWS_MAX, Store, body, images, in_list, rows_sql};
+use crate::domain::{Product, kept_name};
 
 const TAG_ID: u32 = 0;
 const TAG_KEY: u32 = 1;
 const TAG_VERSION: u32 = 2;
+const TAG_IMAGE: u32 = 3;
 
 const INSERT: &str = "INSERT INTO products (id, status, seller_id, brand_id, title_key, words, min_price, created_at, version, \
      stock_stamp, body) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, 0, ?) ON CONFLICT (id) DO NOTHING";
-const INSERT_KEY: &str = "INSERT INTO creations (idempotency_key, product_id, at) VALUES (?, ?, ?) \
+const INSERT_KEY: &str = "INSERT INTO creations (idempotency_key, product_id, at, request_hash) VALUES (?, ?, ?, ?) \
      ON CONFLICT (idempotency_key) DO NOTHING";
 const UPDATE: &str = "UPDATE products SET status = ?, brand_id = ?, title_key = ?, words = ?, min_price = ?, version = ?, \
      body = ? WHERE id = ? AND version = ?";
@@ -50,15 +51,34 @@ pub enum Created {
     KeyTaken,
     /// A SKU belongs to another product.
     SkuTaken,
+    /// A picture it names was removed meanwhile.
+    ImageGone,
+}
+
+/// What became of a replacement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replaced {
+    /// The rows are written.
+    Done,
+    /// The product is no longer the one that was replaced.
+    Moved,
+    /// A picture it names was removed meanwhile.
+    ImageGone,
 }
 
 impl Store {
     /// Begins the unit of work that makes a product. `categories` are those of the product and all above them.
-    pub fn creation(product: &Product, categories: &BTreeSet<&str>, key: &str, at: Micros) -> Result<Unit, Error> {
+    pub fn creation(
+        product: &Product,
+        categories: &BTreeSet<&str>,
+        (key, request_hash): (&str, &[u8]),
+        at: Micros,
+    ) -> Result<Unit, Error> {
         let mut unit = Unit::new("catalog.create").guard(INSERT, insert_params(product)?, 1, TAG_ID);
         if !key.is_empty() {
-            unit = unit.guard(INSERT_KEY, params![key, &product.id, at], 1, TAG_KEY);
+            unit = unit.guard(INSERT_KEY, params![key, &product.id, at, request_hash.to_vec()], 1, TAG_KEY);
         }
+        unit = with_images(unit, None, product);
         let skus: Vec<(&str, bool)> = product.variants.iter().map(|v| (v.id.as_str(), v.in_stock)).collect();
         unit = with_skus(unit, &product.id, &skus);
         Ok(with_categories(unit, &product.id, categories))
@@ -69,6 +89,7 @@ impl Store {
         match self.db.apply(unit).await {
             Ok(()) => Ok(Created::Done),
             Err(UnitError::Guard { tag: TAG_KEY, .. }) => Ok(Created::KeyTaken),
+            Err(UnitError::Guard { tag: TAG_IMAGE, .. }) => Ok(Created::ImageGone),
             Err(UnitError::Guard { .. }) => Ok(Created::IdTaken),
             Err(UnitError::Db(error)) if error.is_unique("product_skus_pkey") => Ok(Created::SkuTaken),
             Err(UnitError::Db(error)) => Err(error),
@@ -90,6 +111,7 @@ impl Store {
             before.version
         ];
         let mut unit = Unit::new("catalog.change").guard(UPDATE, params, 1, TAG_VERSION);
+        unit = with_images(unit, Some(before), next);
         if before.category_ids != next.category_ids {
             unit = unit.exec("DELETE FROM product_categories WHERE product_id = ?", params![&next.id]);
             unit = with_categories(unit, &next.id, categories);
@@ -109,19 +131,21 @@ impl Store {
         Ok(if new.is_empty() { unit } else { with_skus(unit, &next.id, &new) })
     }
 
-    /// Runs a replacement; false when the product is no longer the one that was replaced.
-    pub async fn replace(&self, unit: Unit) -> Result<bool, Error> {
+    /// Runs a replacement.
+    pub async fn replace(&self, unit: Unit) -> Result<Replaced, Error> {
         match self.db.apply(unit).await {
-            Ok(()) => Ok(true),
-            Err(UnitError::Guard { .. }) => Ok(false),
+            Ok(()) => Ok(Replaced::Done),
+            Err(UnitError::Guard { tag: TAG_IMAGE, .. }) => Ok(Replaced::ImageGone),
+            Err(UnitError::Guard { .. }) => Ok(Replaced::Moved),
             Err(UnitError::Db(error)) => Err(error),
         }
     }
 
-    /// Reads the product an idempotency key made.
-    pub async fn created_with(&self, key: &str) -> Result<Option<String>, Error> {
-        let row = self.db.query_opt("SELECT product_id FROM creations WHERE idempotency_key = ?", params![key]).await?;
-        row.map(|row| row.get(0)).transpose()
+    /// Reads the product an idempotency key made, and the hash of what it was asked with where that is known.
+    pub async fn created_with(&self, key: &str) -> Result<Option<(String, Option<Vec<u8>>)>, Error> {
+        const SQL: &str = "SELECT product_id, request_hash FROM creations WHERE idempotency_key = ?";
+        let row = self.db.query_opt(SQL, params![key]).await?;
+        row.map(|row| Ok((row.get(0)?, row.get(1)?))).transpose()
     }
 
     /// Reads the products that exist among these ids, deleted ones included.
@@ -238,6 +262,19 @@ fn insert_params(product: &Product) -> Result<Vec<Value>, Error> {
         product.version,
         body::encode(product)?
     ])
+}
+
+/// Keeps the pictures for good that a product begins to name; one that is not there any more guards it. In order of their
+/// names, so that two that name the same ones never wait for each other.
+fn with_images(mut unit: Unit, before: Option<&Product>, next: &Product) -> Unit {
+    let names = |product: &Product| -> BTreeSet<String> {
+        product.images.iter().filter_map(|image| kept_name(&image.url)).map(str::to_owned).collect()
+    };
+    let known = before.map(names).unwrap_or_default();
+    for name in names(next).difference(&known) {
+        unit = unit.guard(images::NAME, params![name.as_str()], 1, TAG_IMAGE);
+    }
+    unit
 }
 
 fn with_skus(unit: Unit, product_id: &str, skus: &[(&str, bool)]) -> Unit {
