@@ -9,6 +9,7 @@ use mallard_proto::insight::v1::insight_service_client::InsightServiceClient;
 use mallard_proto::insight::v1::{CountVisitsRequest, ListBestSellersRequest};
 use mallard_rpc::ServiceChannel;
 use mallard_testkit::{Http, as_system, eventually};
+use mallard_tests::browser::Browser;
 use mallard_tests::world::{self, Buyer, World};
 use mallard_tests::*;
 use serde_json::{Value, json};
@@ -208,6 +209,71 @@ async fn orders_that_no_event_told_of_are_caught_up_with() {
     assert_eq!(admin.get("/admin/v1/insight/products").await.body, top);
     let funnel = admin.get("/admin/v1/insight/funnel").await.expect(200).body["total"].clone();
     assert_eq!((funnel["placed"].as_i64(), funnel["paid"].as_i64()), (Some(1), Some(1)));
+
+    // An older version of the mall paid it and gave money back, after this one had read it: the next start reads it again.
+    let db = mall.context("insight").unwrap().db();
+    let reached = db.query("SELECT reached FROM progress", Vec::new()).await.unwrap();
+    assert_eq!(reached[0].get::<String>(0).unwrap(), order["id"].as_str().unwrap());
+    let lost = Unit::new("test.forget")
+        .exec("DELETE FROM facts WHERE kind <> 'placed'", Vec::new())
+        .exec("DELETE FROM sales_days", Vec::new())
+        .exec("DELETE FROM product_days", Vec::new())
+        .exec("UPDATE funnel_days SET paid = 0", Vec::new());
+    db.apply(lost).await.unwrap();
+    drop(db);
+    mall.stop().await;
+    let shop = Shop::run(settings(), None).await;
+    eventually("what was missed is told", async || told(&shop).await == before).await;
+    shop.check().await;
+    shop.stop().await;
+}
+
+/// Loses counted visits on their way as long as it is told to.
+#[derive(Clone, Default)]
+struct LosesVisits(std::sync::Arc<std::sync::atomic::AtomicU64>);
+
+const LOSING: u64 = 1 << 32;
+
+impl mallard_rpc::Fault for LosesVisits {
+    fn decide(&self, service: &str, method: &str) -> mallard_rpc::FaultAction {
+        use std::sync::atomic::Ordering;
+        if (service, method) != ("insight", "CountVisits") || self.0.load(Ordering::SeqCst) < LOSING {
+            return mallard_rpc::FaultAction::Pass;
+        }
+        self.0.fetch_add(1, Ordering::SeqCst);
+        mallard_rpc::FaultAction::LoseRequest
+    }
+}
+
+/// A clean stop loses neither the visits that wait to be sent again nor those that were counted since.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clean_stop_loses_no_visits() {
+    use std::sync::atomic::Ordering;
+    let dir = tempfile::tempdir().expect("a folder");
+    let fault = LosesVisits::default();
+    fault.0.store(LOSING, Ordering::SeqCst);
+    let settings = || {
+        let config = mallard_testkit::cheap(mallard_runtime::Config::defaults(mallard::DEFAULT_CONFIG))
+            .set("web.visits_interval_ms", 300);
+        let storage = mallard_runtime::Storage::Folder(dir.path().to_owned());
+        let settings = mallard_runtime::Settings::new(mallard::services(), config, storage);
+        mallard_runtime::Settings { fault: Some(std::sync::Arc::new(fault.clone())), ..settings }
+    };
+    let shop = Shop::run(settings(), None).await;
+    let (mug, _) = product_of(&shop, "sel_1", "Mug", 1_000, 50).await;
+    let page = format!("/p/{mug}");
+    Browser::new(&shop).get(&page).await.expect(200);
+    eventually("the first batch waits", async || fault.0.load(Ordering::SeqCst) > LOSING).await;
+    for _ in 0..2 {
+        Browser::new(&shop).get(&page).await.expect(200);
+    }
+    fault.0.store(0, Ordering::SeqCst);
+    shop.stop().await;
+
+    let mall = mallard_testkit::start(settings()).await;
+    let rows = mall.context("insight").unwrap().db().query("SELECT product_views FROM funnel_days", Vec::new()).await;
+    let views: Vec<i64> = rows.unwrap().iter().map(|row| row.get(0).unwrap()).collect();
+    assert_eq!(views, [3]);
     mall.stop().await;
 }
 

@@ -28,6 +28,18 @@ pub fn make(prefix: &str, now_micros: i64, random: [u8; 10]) -> String {
     id
 }
 
+/// Returns when an id with this prefix was made, in microseconds since the epoch; none for what has not its shape.
+pub fn made_at(prefix: &str, id: &str) -> Option<i64> {
+    if !is(prefix, id) {
+        return None;
+    }
+    let digit = |b: u8| ALPHABET.iter().position(|known| *known == b).map(|digit| digit as u128);
+    // 26 digits hold 130 bits; the first one of an id that was made here is below 8.
+    let uuid = id.bytes().skip(prefix.len() + 1).try_fold(0u128, |uuid, b| Some((uuid << 5) | digit(b)?))?;
+    let micros = ((uuid >> 80) * 1_000) + ((uuid >> 66) & 0x3ff);
+    i64::try_from(micros).ok()
+}
+
 /// Tells whether a text has the shape of an id with this prefix.
 pub fn is(prefix: &str, id: &str) -> bool {
     let Some(body) = id.strip_prefix(prefix).and_then(|rest| rest.strip_prefix('_')) else { return false };
@@ -50,6 +62,8 @@ mod tests {
             let id = make("usr", t, r);
             prop_assert!(is("usr", &id));
             prop_assert!(!is("ord", &id));
+            prop_assert_eq!(made_at("usr", &id), Some(t));
+            prop_assert_eq!(made_at("ord", &id), None);
         }
     }
 }

@@ -20,6 +20,9 @@ pub struct Config {
     pub visits_days_max: u32,
     /// How often ids of old batches are removed, in seconds.
     pub prune_interval_s: u64,
+    /// Days of orders that are read again at every start, in case a version of the mall that knew nothing of this service has
+    /// changed them.
+    pub catch_up_days: u32,
 }
 
 impl Default for Config {
@@ -32,6 +35,7 @@ impl Default for Config {
             best_sellers_trust_ms: 5_000,
             visits_days_max: 7,
             prune_interval_s: 3_600,
+            catch_up_days: 7,
         }
     }
 }

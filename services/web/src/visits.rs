@@ -11,7 +11,7 @@ use mallard_proto::insight::v1::CountVisitsRequest;
 use mallard_proto::insight::v1::insight_service_client::InsightServiceClient;
 use mallard_rpc::{Call, ServiceChannel};
 use mallard_runtime::Context;
-use mallard_types::{Kind, Micros, Result};
+use mallard_types::{Kind, Micros};
 use tokio::time::{Instant, sleep};
 
 /// Longest time for a batch to be taken.
@@ -49,34 +49,22 @@ impl Visits {
         self.counts[visit as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Sends batches until shutdown, the last one then.
+    /// Sends batches until shutdown; then the one that waits, and what was counted since.
     pub async fn keep_telling(self: Arc<Self>) {
         let shutdown = self.ctx.shutdown();
         let mut waiting: Option<CountVisitsRequest> = None;
         loop {
-            let stops = tokio::select! {
-                () = sleep(self.interval) => false,
-                () = shutdown.wait() => true,
-            };
+            tokio::select! {
+                () = sleep(self.interval) => {}
+                () = shutdown.wait() => break,
+            }
             // While one waits the counters go on: what was sent and not answered may have been counted.
-            let Some(batch) = waiting.take().or_else(|| self.take()) else {
-                if stops {
-                    return;
-                }
-                continue;
-            };
-            let timeout = if stops { LAST_TIMEOUT } else { TIMEOUT };
-            match self.tell(batch.clone(), timeout).await {
-                Ok(()) => {}
-                Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Deadline | Kind::Internal) => {
-                    tracing::debug!(%error, "the visits could not be told yet");
-                    waiting = Some(batch);
-                }
-                Err(error) => tracing::warn!(%error, batch = batch.batch_id, "a batch of visits was refused"),
+            if let Some(batch) = waiting.take().or_else(|| self.take()) {
+                waiting = self.tell(batch, TIMEOUT).await;
             }
-            if stops {
-                return;
-            }
+        }
+        for batch in [waiting, self.take()].into_iter().flatten() {
+            self.tell(batch, LAST_TIMEOUT).await;
         }
     }
 
@@ -96,10 +84,21 @@ impl Visits {
         })
     }
 
-    async fn tell(&self, batch: CountVisitsRequest, timeout: Duration) -> Result<()> {
+    /// Sends a batch; returns it when it has to be sent again.
+    async fn tell(&self, batch: CountVisitsRequest, timeout: Duration) -> Option<CountVisitsRequest> {
         let call = Call { deadline: Some(Instant::now() + timeout), ..Call::system(self.ctx.service()) };
-        let answer = mallard_rpc::scope(call, self.client.clone().count_visits(batch)).await;
-        answer.map(drop).map_err(mallard_rpc::error)
+        let answer = mallard_rpc::scope(call, self.client.clone().count_visits(batch.clone())).await;
+        match answer.map_err(mallard_rpc::error) {
+            Ok(_) => None,
+            Err(error) if matches!(error.kind, Kind::Unavailable | Kind::Deadline | Kind::Internal) => {
+                tracing::debug!(%error, "the visits could not be told yet");
+                Some(batch)
+            }
+            Err(error) => {
+                tracing::warn!(%error, batch = batch.batch_id, "a batch of visits was refused");
+                None
+            }
+        }
     }
 }
 

@@ -1,5 +1,6 @@
-//! Orders whose events nobody took: those older than this service. At every start it goes on where it was, so that it also
-//! finds what happened while a version of the mall ran that did not know it.
+//! Orders whose events nobody took: those older than this service. At every start it goes on some days before where it was, so
+//! that it also finds what happened while a version of the mall ran that did not know it: orders that were placed then, and
+//! those it had read before that were paid or given back then.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +9,7 @@ use mallard_proto::ANSWER_BYTES_MAX;
 use mallard_proto::order::v1::order_service_client::OrderServiceClient;
 use mallard_proto::order::v1::{ListOrderEventsRequest, Order, OrderStatus, ScanOrdersRequest};
 use mallard_rpc::{Call, ServiceChannel};
-use mallard_types::Result;
+use mallard_types::{Result, id};
 use tracing::{info, warn};
 
 use super::App;
@@ -39,13 +40,21 @@ impl App {
         self.ctx.client::<OrderServiceClient<ServiceChannel>>().max_decoding_message_size(ANSWER_BYTES_MAX)
     }
 
-    /// Catches up with one page of orders; returns whether there may be more.
-    async fn catch_up(&self) -> Result<bool> {
-        let after_id = self.store.reached().await?;
+    /// Returns the order to begin after: that of `catch_up_days` before the last one that was read.
+    async fn begin(&self) -> Result<String> {
+        let reached = self.store.reached().await?;
+        let Some(placed_at) = id::made_at("ord", &reached) else { return Ok(reached) };
+        let back = i64::from(self.config.catch_up_days) * 86_400_000_000;
+        Ok(id::make("ord", placed_at - back, [0; 10]))
+    }
+
+    /// Catches up with the page of orders after one; returns the last of it, or none when there are no more.
+    async fn catch_up(&self, after_id: String) -> Result<Option<String>> {
+        let reached = self.store.reached().await?;
         let mut client = self.orders();
         let request = ScanOrdersRequest { after_id, limit: PAGE_ORDERS };
         let orders = client.scan_orders(request).await.map_err(mallard_rpc::error)?.into_inner().orders;
-        let Some(last) = orders.last() else { return Ok(false) };
+        let Some(last) = orders.last() else { return Ok(None) };
         let ids: Vec<&str> = orders.iter().map(|order| order.id.as_str()).collect();
         let known = self.store.known(&ids).await?;
         let mut facts = Vec::new();
@@ -60,8 +69,9 @@ impl App {
         if !facts.is_empty() {
             info!(facts = facts.len(), up_to = last.id, "caught up with orders");
         }
-        self.store.catch_up(facts, last.id.clone()).await?;
-        Ok(true)
+        // What was reached before stays reached: it only ever moves forward.
+        self.store.catch_up(facts, reached.max(last.id.clone())).await?;
+        Ok(Some(last.id.clone()))
     }
 }
 
@@ -69,13 +79,22 @@ impl App {
 pub async fn catch_up_task(app: Arc<App>) {
     let shutdown = app.ctx.shutdown();
     let mut away = AWAY_FIRST;
+    let mut after_id = None;
     while !shutdown.is_set() {
-        let pause = match mallard_rpc::scope(Call::system("insight"), app.catch_up()).await {
-            Ok(true) => {
+        let page = async {
+            let after_id = match after_id.clone() {
+                Some(after_id) => after_id,
+                None => app.begin().await?,
+            };
+            app.catch_up(after_id).await
+        };
+        let pause = match mallard_rpc::scope(Call::system("insight"), page).await {
+            Ok(Some(last)) => {
+                after_id = Some(last);
                 away = AWAY_FIRST;
                 BETWEEN_PAGES
             }
-            Ok(false) => break,
+            Ok(None) => break,
             Err(error) => {
                 let pause = away;
                 away = (away * 2).min(AWAY_LONGEST);
