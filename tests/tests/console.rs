@@ -1,6 +1,13 @@
 //! The consoles as a black box: who gets in, what a form does once and only once, what two tabs do to each other, the password
 //! before what is dangerous, and a page whose services are away.
 
+#[path = "console/access.rs"]
+mod access;
+#[path = "console/forms.rs"]
+mod forms;
+#[path = "console/uploads.rs"]
+mod uploads;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -113,8 +120,8 @@ fn hidden_of(page: &Page, action: &str, name: &str) -> String {
     Page { body: form.to_owned(), ..page.clone() }.hidden(name)
 }
 
-/// Sends a form with a file.
-async fn upload(shop: &Shop, browser: &Browser, path: &str, fields: &[(&str, &str)], file: &[u8]) -> u16 {
+/// Writes a form with a file, and its type.
+fn multipart(browser: &Browser, fields: &[(&str, &str)], file: &[u8]) -> (String, Vec<u8>) {
     const END: &str = "--------mallard";
     let mut body = Vec::new();
     let csrf = ("_csrf", browser.csrf.as_str());
@@ -127,15 +134,31 @@ async fn upload(shop: &Shop, browser: &Browser, path: &str, fields: &[(&str, &st
     body.extend_from_slice(format!("--{END}\r\n{head}\r\n\r\n").as_bytes());
     body.extend_from_slice(file);
     body.extend_from_slice(format!("\r\n--{END}--\r\n").as_bytes());
+    (format!("multipart/form-data; boundary={END}"), body)
+}
+
+fn cookies(browser: &Browser) -> String {
     let cookies: Vec<String> = browser.cookies.iter().map(|(name, value)| format!("{name}={value}")).collect();
+    cookies.join("; ")
+}
+
+/// Sends a form with a file; returns status and page.
+async fn sent(shop: &Shop, browser: &Browser, path: &str, fields: &[(&str, &str)], file: &[u8]) -> (u16, String) {
+    let (kind, body) = multipart(browser, fields, file);
     let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
     let request = client
         .post(shop.url(path))
         .header("accept", "text/html")
-        .header("cookie", cookies.join("; "))
-        .header("content-type", format!("multipart/form-data; boundary={END}"))
+        .header("accept-language", "en")
+        .header("cookie", cookies(browser))
+        .header("content-type", kind)
         .body(body);
-    request.send().await.expect("an answer").status().as_u16()
+    let answer = request.send().await.expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("a page"))
+}
+
+async fn upload(shop: &Shop, browser: &Browser, path: &str, fields: &[(&str, &str)], file: &[u8]) -> u16 {
+    sent(shop, browser, path, fields, file).await.0
 }
 
 #[tokio::test]
@@ -149,9 +172,13 @@ async fn only_who_may_gets_in_and_everybody_else_is_told_so() {
             assert!(sent.starts_with("/sign-in?next=%2F"), "{path}: {sent}");
         }
     }
+    for path in ["/operator/live", "/operator/live?part=funnel", "/operator/system/checks?part=1"] {
+        assert!(nobody.get(path).await.expect(200).has("You are signed out."), "{path}");
+    }
     let mut shopper = Browser::new(&shop);
     shopper.sign_up().await;
-    for path in OPERATOR.iter().chain(&SELLER).filter(|path| **path != "/operator/live") {
+    let parts = ["/operator/stock-alerts?part=1", "/operator/live?part=sales", "/operator/system/checks?part=1"];
+    for path in OPERATOR.iter().chain(&SELLER).chain(&parts) {
         let page = shopper.get(path).await.expect(403);
         assert!(page.has("You may not do this."), "{path}");
     }
@@ -160,7 +187,7 @@ async fn only_who_may_gets_in_and_everybody_else_is_told_so() {
     for path in SELLER {
         grace.get(path).await.expect(200);
     }
-    for path in OPERATOR.iter().filter(|path| **path != "/operator/live") {
+    for path in OPERATOR.iter().chain(&parts) {
         grace.get(path).await.expect(403);
     }
     let mut admin = operator(&shop).await;
@@ -228,7 +255,7 @@ async fn an_order_is_found_shipped_and_refunded_once_however_often_the_form_is_s
     let stale =
         [("version", version.as_str()), ("carrier", "SF"), ("tracking_number", "SF1"), (&*format!("ship.{sku}"), "2")];
     let refused = admin.post(&format!("{path}/ship"), &stale).await.expect(409);
-    assert!(refused.has("Somebody changed it after you opened this page"), "{}", refused.body);
+    assert!(refused.has("It was changed after you opened this page"), "{}", refused.body);
     let page = admin.get(&path).await.expect(200);
     let version = hidden_of(&page, &format!("{path}/ship"), "version");
     let fresh =
@@ -474,12 +501,18 @@ async fn the_books_are_checked_on_request_and_the_page_says_how_far_it_is() {
 struct Watch {
     calls: Mutex<BTreeMap<(String, String), u32>>,
     closed: Mutex<Vec<&'static str>>,
+    /// Methods that do their work and whose answers are lost.
+    silent: Mutex<Vec<&'static str>>,
 }
 
 impl Fault for Watch {
     fn decide(&self, service: &str, method: &str) -> FaultAction {
         *self.calls.lock().entry((service.to_owned(), method.to_owned())).or_default() += 1;
-        if self.closed.lock().contains(&service) { FaultAction::LoseRequest } else { FaultAction::Pass }
+        match () {
+            () if self.closed.lock().contains(&service) => FaultAction::LoseRequest,
+            () if self.silent.lock().contains(&method) => FaultAction::LoseReply,
+            () => FaultAction::Pass,
+        }
     }
 }
 
