@@ -278,6 +278,83 @@ test("an order for later waits, is paid after a declined card, or is cancelled",
   await v.close();
 });
 
+test("what fails without a new page says so and empties nothing", async () => {
+  const words = { en: /may not have been saved/, zh: /可能未保存/ };
+  for (const lang of ["en", "zh"]) {
+    const v = await visit(browser, shop, { lang });
+    const { page } = v;
+    await addFrom(v, "tableware");
+    await v.to("/cart");
+    const total = await page.locator(".line-total").textContent();
+    const type = async (text) => {
+      await page.fill(".line .quantity", text);
+      await page.locator(".line .quantity").blur();
+    };
+    // Nobody answers.
+    await page.route("**/cart/set", (route) => route.abort());
+    await type("4");
+    await page.locator("#unsaved").waitFor();
+    assert.match(await page.locator("#unsaved").textContent(), words[lang]);
+    // A mall that is full answers with a small page of its own: its words stand above the cart, in this language.
+    await page.unroute("**/cart/set");
+    const full = '<main id="main"><h1>503</h1><p lang="zh">访问人数较多。</p><p>The shop is very busy.</p></main>';
+    await page.route("**/cart/set", (route) => route.fulfill({ status: 503, contentType: "text/html; charset=utf-8", body: full }));
+    await type("5");
+    const busy = lang === "en" ? "The shop is very busy." : "访问人数较多。";
+    await until("the refusal is said", async () => (await page.locator("#unsaved").textContent()) === busy);
+    assert.equal(await page.locator(".line").count(), 1);
+    await v.shot("cart-unsaved");
+    await page.unroute("**/cart/set");
+    await type("2");
+    await until("the quantity is saved", async () => (await page.locator(".line-total").textContent()) !== total);
+    assert.equal(await page.locator("#unsaved").count(), 0);
+    // What cannot be is said at the field.
+    await type("0");
+    await until("the field has the focus", () => page.evaluate(() => document.activeElement.matches(".quantity:invalid")));
+    // These were meant to fail.
+    const meant = v.faults.splice(0);
+    assert.ok(meant.every((fault) => /htmx:(afterRequest|sendError)|^503 .*cart\/set$/.test(fault)), meant.join("\n"));
+    await v.close();
+  }
+});
+
+test("a quantity typed right before the checkout goes with it", async () => {
+  const v = await visit(browser, shop, {});
+  const { page } = v;
+  await addFrom(v, "tableware");
+  await v.to("/cart");
+  const link = page.locator("a.to-checkout");
+  await page.fill(".line .quantity", "3");
+  await link.click();
+  await page.waitForURL("**/sign-in?next=**");
+  await v.to("/cart");
+  assert.equal(await page.locator(".line .quantity").inputValue(), "3");
+  // One that cannot be goes nowhere.
+  await page.fill(".line .quantity", "0");
+  await link.click();
+  assert.ok(await page.evaluate(() => document.activeElement.matches(".quantity:invalid")));
+  assert.ok(page.url().endsWith("/cart"));
+  // What was removed takes no focus with it.
+  await page.locator(".line .icon-button").click();
+  await page.locator(".empty").waitFor();
+  await until("the page has the focus", () => page.evaluate(() => document.activeElement.id === "main"));
+  await v.close();
+});
+
+test("links to the other language and to the sign-in know the variant that was chosen", async () => {
+  const v = await visit(browser, shop, {});
+  const { page } = v;
+  await v.to("/c/tableware");
+  await page.locator(".card:not(:has(.tag)) a").first().click();
+  await page.locator(".option .chip:not([aria-current]):not(.gone)").first().click();
+  await page.waitForURL("**sku=**");
+  const sku = new URL(page.url()).searchParams.get("sku");
+  await until("both links know it", async () =>
+    (await page.locator("#languages a[lang^=zh]").getAttribute("href")).includes(sku) &&
+    (await page.locator("#personal a[href*='/sign-in']").getAttribute("href")).includes(sku));
+  await v.close();
+});
+
 test("by keyboard alone: skip link, visible focus, into the cart", async () => {
   const v = await visit(browser, shop, {});
   const { page } = v;
