@@ -607,12 +607,10 @@ async fn who_is_banned_can_still_sign_out() {
     let admin = shop.http.token(admin.body["access_token"].as_str().expect("a token"));
     let ban = json!({ "level": "all", "reason": "test" });
     admin.post(&format!("/admin/v1/users/{id}/ban"), ban).await.expect(200);
-    within_a_second("the ban holds", async || browser.clone().get("/account").await.status != 200).await;
-    let page = browser.get("/account").await;
-    if page.status == 403 {
-        assert!(page.has("action=\"/sign-out\"") && page.has("This account has been suspended."), "{}", page.body);
-        browser.post("/sign-out", &[]).await.expect(303);
-    }
+    within_a_second("the ban holds", async || browser.clone().get("/account").await.status == 403).await;
+    let page = browser.get("/account").await.expect(403);
+    assert!(page.has("action=\"/sign-out\"") && page.has("This account has been suspended."), "{}", page.body);
+    browser.post("/sign-out", &[]).await.expect(303);
     assert!(!browser.get("/").await.expect(200).has("Ada Lovelace"));
     shop.stop().await;
 }
