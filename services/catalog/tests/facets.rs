@@ -194,6 +194,10 @@ async fn counts_follow_changes_and_are_remembered_between_them() {
         shop.facets(ListProductsRequest { order: order.into(), ..all() }).await;
     }
     assert_eq!(shop.statements() - before, 3);
+    let before = shop.statements();
+    shop.facets(ListProductsRequest { q: "pot".into(), ..all() }).await;
+    // The list; and for all facets one look at the texts, and one at the categories of what was found.
+    assert_eq!(shop.statements() - before, 1 + 2);
     shop.delist("prod_5").await.unwrap();
     let facets = shop.facets(all()).await;
     assert_eq!(short(&facets.brands)[0], ("brand_hill".to_owned(), 2));

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use mallard_types::{Currency, Result};
 
 use super::App;
-use crate::domain::{Facet, Filter, Order, price_ranges};
-use crate::store::PriceCount;
+use crate::domain::{Counts, Facet, Filter, Order, PriceCount, price_ranges};
 
 /// Found products that are counted.
 const FOUND_MAX: u32 = 10_000;
@@ -48,22 +47,37 @@ impl App {
     }
 
     async fn count_facets(&self, filter: &Filter) -> Result<Facets> {
-        let without = |facet| filter.without(facet);
-        let prices = self.store.count_prices(&without(Facet::Price), FOUND_MAX).await?;
-        let in_stock = self.store.count_in_stock(&without(Facet::InStock), FOUND_MAX).await?;
+        let counts =
+            if filter.q.is_empty() { self.count_indexed(filter).await? } else { self.count_texts(filter).await? };
         Ok(Facets {
-            brands: self.brand_values(&without(Facet::Brand)).await?,
-            categories: self.category_values(&without(Facet::Category)).await?,
-            prices: self.price_values(&prices).await?,
-            in_stock: match in_stock {
+            brands: self.brand_values(counts.brands).await?,
+            categories: self.category_values(counts.categories).await?,
+            prices: self.price_values(&counts.prices).await?,
+            in_stock: match counts.in_stock {
                 0 => Vec::new(),
                 count => vec![Value { value: "true".to_owned(), count, ..Value::default() }],
             },
         })
     }
 
-    async fn brand_values(&self, filter: &Filter) -> Result<Vec<Value>> {
-        let counts = self.store.count_brands(filter, FOUND_MAX, BRANDS_MAX).await?;
+    /// Counts in indexes, without reading a product.
+    async fn count_indexed(&self, filter: &Filter) -> Result<Counts> {
+        let without = |facet| filter.without(facet);
+        Ok(Counts {
+            brands: self.store.count_brands(&without(Facet::Brand), FOUND_MAX, BRANDS_MAX).await?,
+            categories: self.store.count_categories(&without(Facet::Category), FOUND_MAX, CATEGORIES_MAX).await?,
+            prices: self.store.count_prices(&without(Facet::Price), FOUND_MAX).await?,
+            in_stock: self.store.count_in_stock(&without(Facet::InStock), FOUND_MAX).await?,
+        })
+    }
+
+    /// Looks for a text once, not once per facet: it reads the texts of all products.
+    async fn count_texts(&self, filter: &Filter) -> Result<Counts> {
+        let found = self.store.found(&filter.without_facets(), FOUND_MAX).await?;
+        Ok(Counts::of(&found, filter, BRANDS_MAX as usize, CATEGORIES_MAX as usize))
+    }
+
+    async fn brand_values(&self, counts: Vec<(String, i64)>) -> Result<Vec<Value>> {
         let listing = self.listing().await?;
         let value = |(id, count): (String, i64)| {
             let label = listing.brand(&id).map(|brand| brand.name.clone()).unwrap_or_default();
@@ -73,8 +87,7 @@ impl App {
     }
 
     /// A category that another process has just made goes by its id, which can be asked for too.
-    async fn category_values(&self, filter: &Filter) -> Result<Vec<Value>> {
-        let counts = self.store.count_categories(filter, FOUND_MAX, CATEGORIES_MAX).await?;
+    async fn category_values(&self, counts: Vec<(String, i64)>) -> Result<Vec<Value>> {
         let listing = self.listing().await?;
         let value = |(id, count): (String, i64)| match listing.tree.get(&id) {
             Some(category) => Value { value: category.slug.clone(), label: category.name.clone(), count },

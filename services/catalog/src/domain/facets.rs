@@ -1,5 +1,7 @@
 //! What found products have in common: which filter each facet leaves out, and how prices become ranges.
 
+use std::collections::BTreeMap;
+
 use mallard_types::Currency;
 
 use super::Filter;
@@ -33,7 +35,103 @@ pub struct PriceRange {
     pub count: i64,
 }
 
+/// A found product, as far as facets look at it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Product.
+    pub id: String,
+    /// Empty for none.
+    pub brand_id: String,
+    /// Its categories and all above them.
+    pub category_ids: Vec<String>,
+    /// Lowest price in minor units.
+    pub price: i64,
+    /// Whether any variant can be bought.
+    pub in_stock: bool,
+}
+
+/// Numbers of found products, each as if its own filter were not asked for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// By brand, the most first.
+    pub brands: Vec<(String, i64)>,
+    /// By category, the most first.
+    pub categories: Vec<(String, i64)>,
+    /// By price, the cheapest first.
+    pub prices: Vec<PriceCount>,
+    /// Of which any variant can be bought.
+    pub in_stock: i64,
+}
+
+/// How many found products have a price.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PriceCount {
+    /// Lowest price in minor units.
+    pub price: i64,
+    /// Products.
+    pub count: i64,
+    /// One of them.
+    pub product_id: String,
+}
+
+impl Counts {
+    /// Counts products that were found without asking for any facet: at most so many brands and categories.
+    pub fn of(found: &[Found], filter: &Filter, brands_max: usize, categories_max: usize) -> Counts {
+        let [any_brand, any_category, any_price, any_stock] =
+            [Facet::Brand, Facet::Category, Facet::Price, Facet::InStock].map(|facet| filter.without(facet));
+        let (mut brands, mut categories) = (BTreeMap::new(), BTreeMap::new());
+        let mut prices: BTreeMap<i64, (i64, &str)> = BTreeMap::new();
+        let mut in_stock = 0;
+        for product in found {
+            if any_brand.admits(product) && !product.brand_id.is_empty() {
+                *brands.entry(product.brand_id.as_str()).or_default() += 1;
+            }
+            if any_category.admits(product) {
+                for id in &product.category_ids {
+                    *categories.entry(id.as_str()).or_default() += 1;
+                }
+            }
+            if any_price.admits(product) {
+                let (count, id) = prices.entry(product.price).or_insert((0, &product.id));
+                *count += 1;
+                *id = (*id).min(&product.id);
+            }
+            in_stock += i64::from(product.in_stock && any_stock.admits(product));
+        }
+        let price = |(price, (count, id)): (i64, (i64, &str))| PriceCount { price, count, product_id: id.to_owned() };
+        Counts {
+            brands: most(brands, brands_max),
+            categories: most(categories, categories_max),
+            prices: prices.into_iter().map(price).collect(),
+            in_stock,
+        }
+    }
+}
+
+/// Orders counts, the most first and alike ones by id, and keeps so many.
+fn most(counts: BTreeMap<&str, i64>, max: usize) -> Vec<(String, i64)> {
+    let mut counts: Vec<(String, i64)> = counts.into_iter().map(|(id, count)| (id.to_owned(), count)).collect();
+    counts.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+    counts.truncate(max);
+    counts
+}
+
 impl Filter {
+    /// Returns the filter as if no facet were asked for.
+    pub fn without_facets(&self) -> Filter {
+        let facets = [Facet::Brand, Facet::Category, Facet::Price, Facet::InStock];
+        facets.into_iter().fold(self.clone(), |filter, facet| filter.without(facet))
+    }
+
+    /// Tells whether the facets that are asked for hold for a found product.
+    fn admits(&self, product: &Found) -> bool {
+        self.brand_id.as_ref().is_none_or(|id| *id == product.brand_id)
+            && self.category_id.as_ref().is_none_or(|id| product.category_ids.contains(id))
+            && self.price_gte.is_none_or(|least| product.price >= least)
+            && self.price_lte.is_none_or(|most| product.price <= most)
+            && self.in_stock.is_none_or(|in_stock| product.in_stock == in_stock)
+    }
+
     /// Returns the filter as if this facet alone were not asked for: its counts say what another choice would show.
     pub fn without(&self, facet: Facet) -> Filter {
         let mut filter = self.clone();

@@ -17,7 +17,7 @@ mod product;
 mod validate;
 
 pub use category::{Category, Tree, check_category};
-pub use facets::{Facet, PriceRange, price_ranges};
+pub use facets::{Counts, Facet, Found, PriceCount, PriceRange, price_ranges};
 pub use filter::{Filter, Order};
 pub use picture::{Picture, check_alt, kept_name, named_format, picture_url};
 pub use product::{Change, Draft, FirstStock, Product, Status, Variant, VariantInput};

@@ -1,23 +1,45 @@
 //! Counts of what found products have in common. Each reads at most so many found products, the newest first.
 
+use std::collections::HashMap;
+
 use mallard_db::{Error, Row, Value};
 
-use super::Store;
 use super::lists::conditions;
-use crate::domain::Filter;
-
-/// A price, how many found products have it, and one of them.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PriceCount {
-    /// Lowest price in minor units.
-    pub price: i64,
-    /// Products.
-    pub count: i64,
-    /// One of them.
-    pub product_id: String,
-}
+use super::{CHUNK_ROWS_MAX, Store, in_list};
+use crate::domain::{Filter, Found, PriceCount};
 
 impl Store {
+    /// Reads found products, the newest first, with what facets count: one look at the products, and one at the categories of
+    /// every 500 of them.
+    pub async fn found(&self, filter: &Filter, found_max: u32) -> Result<Vec<Found>, Error> {
+        let (condition, mut params) = conditions(filter);
+        params.push(Value::from(found_max));
+        let sql = format!(
+            "SELECT p.id, p.brand_id, p.min_price, CAST(CASE WHEN EXISTS \
+                 (SELECT 1 FROM product_skus s WHERE s.product_id = p.id AND s.in_stock = 1) THEN 1 ELSE 0 END AS BIGINT) \
+             FROM products p WHERE {condition} ORDER BY p.created_at DESC, p.id DESC LIMIT ?"
+        );
+        let mut found = Vec::new();
+        for row in self.db.query_dyn(sql, params).await? {
+            let in_stock = row.get::<i64>(3)? == 1;
+            let (id, brand_id, price) = (row.get(0)?, row.get(1)?, row.get(2)?);
+            found.push(Found { id, brand_id, category_ids: Vec::new(), price, in_stock });
+        }
+        for chunk in found.chunks_mut(CHUNK_ROWS_MAX) {
+            let ids: Vec<&str> = chunk.iter().map(|product| product.id.as_str()).collect();
+            let (list, params) = in_list(&ids);
+            let sql = format!("SELECT product_id, category_id FROM product_categories WHERE product_id IN {list}");
+            let mut categories: HashMap<String, Vec<String>> = HashMap::new();
+            for row in self.db.query_dyn(sql, params).await? {
+                categories.entry(row.get(0)?).or_default().push(row.get(1)?);
+            }
+            for product in chunk {
+                product.category_ids = categories.remove(&product.id).unwrap_or_default();
+            }
+        }
+        Ok(found)
+    }
+
     /// Counts found products by brand, the most first; those without a brand are left out.
     pub async fn count_brands(
         &self,

@@ -16,7 +16,6 @@ mod images;
 mod lists;
 mod products;
 
-pub use facets::PriceCount;
 pub use images::{ImageRow, Kept};
 pub use lists::{Key, ListPage};
 pub use products::{Created, Replaced, Stamp, Stocked};
