@@ -80,7 +80,7 @@ async fn the_dashboard_says_which_currency_it_sums_and_looks_again_by_itself() {
     let shop = Shop::start().await;
     let mut admin = operator(&shop).await;
     let page = admin.get("/operator").await.expect(200);
-    assert!(page.has("Sales, last 30 days CNY") && page.has("<option value=\"CNY\" selected>"), "{}", page.body);
+    assert!(page.has("Sales, last 30 days (CNY)") && page.has("<option value=\"CNY\" selected>"), "{}", page.body);
     for (part, when) in [
         ("/operator/live", "load, every 5s"),
         ("/operator/stock-alerts?part=1", "load, every 30s"),
@@ -99,13 +99,13 @@ async fn the_dashboard_says_which_currency_it_sums_and_looks_again_by_itself() {
     assert!(page.has("href=\"/operator\">Look again</a>"), "{}", page.body);
     let yen = admin.get("/operator?currency=JPY").await.expect(200);
     assert!(
-        yen.has("Sales, last 30 days JPY") && yen.has("/operator/live?part=sales&#38;currency=JPY"),
+        yen.has("Sales, last 30 days (JPY)") && yen.has("/operator/live?part=sales&#38;currency=JPY"),
         "{}",
         yen.body
     );
-    assert!(admin.get("/operator/live?part=sales&currency=JPY").await.expect(200).has("days JPY"));
+    assert!(admin.get("/operator/live?part=sales&currency=JPY").await.expect(200).has("days (JPY)"));
     let mut grace = seller(&shop, "sel_grace").await;
-    assert!(grace.get("/seller?currency=USD").await.expect(200).has("Your sales, last 30 days USD"));
-    assert!(grace.get("/seller?currency=nonsense").await.expect(200).has("Your sales, last 30 days CNY"));
+    assert!(grace.get("/seller?currency=USD").await.expect(200).has("Your sales, last 30 days (USD)"));
+    assert!(grace.get("/seller?currency=nonsense").await.expect(200).has("Your sales, last 30 days (CNY)"));
     shop.stop().await;
 }

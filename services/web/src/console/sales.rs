@@ -27,6 +27,11 @@ pub fn currency(sales: &GetSalesResponse) -> &str {
     revenue.map_or("", |money| money.currency.as_str())
 }
 
+/// Writes a heading that says the currency.
+pub fn heading(title: &str, currency: &str) -> String {
+    if currency.is_empty() { title.to_owned() } else { format!("{title} ({currency})") }
+}
+
 /// Makes the choice of the currency: what was sold in others is not among the sums.
 pub fn choice(ask: &Ask, page: &str, shown: &str) -> Form {
     let c = Words::of(ask.lang);

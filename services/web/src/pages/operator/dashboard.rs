@@ -60,7 +60,7 @@ fn sales_block(ask: &Ask, sold: Result<GetSalesResponse>) -> Result<(Block, Stri
     let currency = if let Panel::Ready(sold) = &sold { sales::currency(sold).to_owned() } else { String::new() };
     let body = sold.map(|sold| sales::parts(c, w.sales_chart, &sold));
     let again = link(ask, "/operator/live", &[("part", "sales"), ("currency", sales::wanted(ask))]);
-    let block = Block::of("sales", format!("{} {currency}", w.sales).trim_end(), body);
+    let block = Block::of("sales", sales::heading(w.sales, &currency), body);
     Ok((block.live(again, SUMS_AGAIN_S), currency))
 }
 

@@ -36,7 +36,7 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
     });
     let products = Panel::of(products)?.map(|products| vec![Part::Figures(figures(w, &products))]);
     let blocks = vec![
-        Block::of("sales", format!("{} {currency}", w.sales).trim_end(), sold),
+        Block::of("sales", sales::heading(w.sales, &currency), sold),
         Block::of("orders", w.orders_to_ship, orders),
         Block::of("todo", w.to_do, products).aside(),
     ];
