@@ -683,7 +683,7 @@ async fn a_browser_that_leaves_while_tokens_are_renewed_stays_signed_in() {
 }
 
 #[tokio::test]
-async fn what_has_arrived_of_an_order_waits_for_the_rest() {
+async fn what_has_arrived_of_an_order_is_given_back_before_the_rest_is_sent() {
     let shop = Shop::start().await;
     let (mug, sku) = shop.product("Harbour mug", PRICE, 50).await;
     let mut browser = Browser::new(&shop);
@@ -691,11 +691,20 @@ async fn what_has_arrived_of_an_order_waits_for_the_rest() {
     let id = buy(&mut browser, &mug, &sku, 3).await;
     shop.order_is(&id, "paid").await;
     let path = format!("/orders/{id}");
-    let waits = "What has arrived can be given back here once everything of this order has been sent.";
-    assert!(!browser.get(&path).await.expect(200).has(waits));
-    let some = json!({ "carrier": "SF", "tracking_number": "SF1", "lines": [{ "sku_id": sku, "quantity": 1 }] });
+    let some = json!({ "carrier": "SF", "tracking_number": "SF1", "lines": [{ "sku_id": sku, "quantity": 2 }] });
     shop.admin.post(&format!("/admin/v1/orders/{id}/ship"), some).await.expect(200);
+    assert!(browser.get(&path).await.expect(200).has("at most 2"));
+    let units = format!("units-{sku}");
+    let wish = |count, key| [(units.as_str(), count), ("reason", "chipped"), ("key", key)];
+    browser.post(&format!("{path}/returns"), &wish("3", "web-three")).await.expect(422);
+    browser.post(&format!("{path}/returns"), &wish("1", "web-one")).await.expect(303);
+    assert!(browser.get(&path).await.expect(200).has("at most 1"));
+    // What the shop agrees to take is counted once, also before its money is back.
+    let asked = shop.admin.get("/admin/v1/returns?status=requested").await.expect(200).body["returns"].clone();
+    let asked = asked[0]["id"].as_str().expect("a return").to_owned();
+    shop.admin.key(&unique("approve")).post(&format!("/admin/v1/returns/{asked}/approve"), json!({})).await.expect(200);
     let page = browser.get(&path).await.expect(200);
-    assert!(page.has(waits) && !page.has("Give something back"), "{}", page.body);
+    assert!(page.has("at most 1"), "{}", page.body);
+    shop.check().await;
     shop.stop().await;
 }

@@ -282,7 +282,6 @@ texts! {
     returns: "Returns", "退货";
     return_goods: "Give something back", "申请退货";
     return_text: "Say what comes back and why. We answer here; the money goes back to where it came from.", "请选择要退的商品并说明原因。处理结果会显示在此页，退款原路返回。";
-    return_waits: "What has arrived can be given back here once everything of this order has been sent.", "整单全部发货后，即可在此申请退货。";
     return_units: "at most {}", "最多 {} 件";
     return_reason: "Why it comes back", "退货原因";
     return_send: "Ask to give it back", "提交退货申请";

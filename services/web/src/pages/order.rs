@@ -59,8 +59,6 @@ struct Page {
     reason: Field,
     return_key: String,
     return_open: bool,
-    /// Some of it has been sent, and can be given back once all has.
-    return_waits: bool,
 }
 
 /// What was refused, for the page that is shown again.
@@ -172,7 +170,6 @@ pub async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCod
         reason,
         return_key: ask.site.ctx.id("web"),
         return_open: is_return,
-        return_waits: order.status() == OrderStatus::PartiallyShipped,
         id: order.id,
         number: order.number,
         version: order.version,

@@ -42,9 +42,10 @@ pub struct ReturnView {
 }
 
 /// Lists what can still be given back: what was sent, less what came back and what was asked for. What the shop has agreed to
-/// take is counted in the lines themselves.
+/// take is counted in the lines themselves. Other goods of the order may still have to be sent.
 pub fn returnable(ask: &Ask, order: &Order, returns: &[Return], is_again: bool) -> Vec<Returnable> {
-    if !matches!(order.status(), OrderStatus::Shipped | OrderStatus::Delivered | OrderStatus::Completed) {
+    let sent = [OrderStatus::PartiallyShipped, OrderStatus::Shipped, OrderStatus::Delivered, OrderStatus::Completed];
+    if !sent.contains(&order.status()) {
         return Vec::new();
     }
     let open = |sku: &str| -> i64 {
@@ -53,7 +54,7 @@ pub fn returnable(ask: &Ask, order: &Order, returns: &[Return], is_again: bool) 
     };
     let mut out: Vec<Returnable> = Vec::new();
     for line in &order.lines {
-        let here = line.quantity - line.returned;
+        let here = line.shipped - line.returned_sent;
         // A SKU may stand in several lines; a return names the SKU.
         if let Some(same) = out.iter_mut().find(|one| one.sku == line.sku_id) {
             same.left += here;
