@@ -116,7 +116,7 @@ async fn what_was_sold_and_given_back_is_told_to_operators_and_to_each_seller() 
     };
     let (teas, cups) = ((tea.clone(), 4, 4_000), (cup.clone(), 1, 2_500));
     assert_eq!(top(&shop.admin, "/admin/v1/insight/products").await, [teas.clone(), cups.clone()]);
-    assert_eq!(top(&shop.admin, "/admin/v1/insight/products?limit=1").await, [teas.clone()]);
+    assert_eq!(top(&shop.admin, "/admin/v1/insight/products?limit=1").await, std::slice::from_ref(&teas));
     assert_eq!(top(&first, "/seller/v1/insight/products").await, [teas]);
     assert_eq!(top(&second, "/seller/v1/insight/products?seller=sel_1").await, [cups]);
 
