@@ -109,3 +109,18 @@ async fn the_dashboard_says_which_currency_it_sums_and_looks_again_by_itself() {
     assert!(grace.get("/seller?currency=nonsense").await.expect(200).has("Your sales, last 30 days (CNY)"));
     shop.stop().await;
 }
+
+#[tokio::test]
+async fn a_flow_that_waits_says_what_it_has_been_through() {
+    let shop = Shop::start().await;
+    let (_, sku) = shop.product("Harbour mug", PRICE, 5).await;
+    let ada = shop.shopper().await;
+    ada.add(&sku, 1).await.expect(200);
+    let order = ada.place("k", PRICE, later()).await.expect(201).body["order"].clone();
+    let mut admin = operator(&shop).await;
+    let page = admin.get("/operator/system/flows").await.expect(200);
+    let row = page.body.split("<tr>").find(|row| row.contains(&text(&order["id"]))).expect("its row");
+    let story = row.split("<pre").nth(1).expect("its story");
+    assert!(story.contains("  Made\n") && story.contains("  reached: ") && story.contains("  moved last ("), "{story}");
+    shop.stop().await;
+}
