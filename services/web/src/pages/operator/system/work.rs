@@ -238,14 +238,10 @@ fn trace_table(ask: &Ask, traces: &[SlowTrace]) -> Table {
         let name = first.map(|call| call.name.clone()).unwrap_or_default();
         let outcome = first.map(|call| call.outcome.clone()).unwrap_or_default();
         let began = trace.started_at.as_ref().map_or(0, |at| at.micros());
-        let mut calls: Vec<String> = trace.calls.iter().take(CALLS_MAX).map(|call| step(began, call)).collect();
-        if trace.calls.len() > CALLS_MAX {
-            calls.push(fill(w.more_calls, trace.calls.len() - CALLS_MAX));
-        }
         let tone = if outcome.is_empty() || outcome == "ok" { "good" } else { "bad" };
         vec![
             Cell::text(time(ask, &trace.started_at)),
-            Cell::text(name).long(calls.join("\n")),
+            Cell::text(name).long(calls(w, began, &trace.calls)),
             Cell::number(lasting(trace.duration_us)),
             Cell::state(outcome, tone),
             Cell::code(trace.trace_id.clone()),
@@ -257,6 +253,15 @@ fn trace_table(ask: &Ask, traces: &[SlowTrace]) -> Table {
         rows: traces.iter().map(row).collect(),
         empty: w.no_traces,
     }
+}
+
+/// Writes the first calls of a trace, one on a line, and how many more there are.
+fn calls(w: &'static Words, began: i64, calls: &[SlowCall]) -> String {
+    let mut lines: Vec<String> = calls.iter().take(CALLS_MAX).map(|call| step(began, call)).collect();
+    if calls.len() > CALLS_MAX {
+        lines.push(fill(w.more_calls, calls.len() - CALLS_MAX));
+    }
+    lines.join("\n")
 }
 
 /// Writes one call of a trace: when it began after the first, how long it took, what it was.
@@ -271,4 +276,26 @@ fn step(began: i64, call: &SlowCall) -> String {
         call.outcome,
         call.process
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::Lang;
+
+    #[test]
+    fn of_a_long_trace_the_first_calls_are_shown_and_the_others_counted() {
+        let shown = |count: usize| {
+            let all: Vec<SlowCall> =
+                (0..count).map(|i| SlowCall { name: format!("call {i}"), ..SlowCall::default() }).collect();
+            calls(Words::of(Lang::En), 0, &all)
+        };
+        assert_eq!(shown(50).lines().count(), 50);
+        let long = shown(1_000);
+        assert_eq!(long.lines().count(), 51);
+        assert!(
+            long.contains("call 49 ") && !long.contains("call 50 ") && long.ends_with("and 950 more calls"),
+            "{long}"
+        );
+    }
 }
