@@ -91,6 +91,42 @@ async fn units_given_back_before_they_were_sent_are_not_to_be_sent() {
 }
 
 #[tokio::test]
+async fn a_sent_unit_that_broke_takes_none_of_those_to_be_sent() {
+    let shop = Shop::start().await;
+    let mut grace = seller(&shop, "sel_grace").await;
+    let path = draft(&mut grace, "Harbour mug").await;
+    let sku = listed(&mut grace, &path).await;
+    let order = text(&shop.shopper().await.buy(&sku, 3, PRICE * 3).await["id"]);
+    let (desk, ship, back) = (format!("/operator/orders/{order}"), format!("ship.{sku}"), format!("back.{sku}"));
+    let mut admin = operator(&shop).await;
+    let page = admin.get(&desk).await.expect(200);
+    assert!(!page.has("name=\"units\""), "nothing was sent: {}", page.body);
+    let version = hidden_of(&page, &format!("{desk}/ship"), "version");
+    let parcel = [("version", &*version), ("carrier", "SF"), ("tracking_number", "SF1"), (&*ship, "1")];
+    admin.post(&format!("{desk}/ship"), &parcel).await.expect(303);
+
+    let page = admin.get(&desk).await.expect(200);
+    assert!(!page.has(&format!("{desk}/deliver")), "what is not sent cannot be delivered: {}", page.body);
+    let refund = format!("{desk}/refund");
+    let (version, key) = (hidden_of(&page, &refund, "version"), hidden_of(&page, &refund, "key"));
+    let fields = [
+        ("version", &*version),
+        ("key", &*key),
+        ("currency", "CNY"),
+        ("amount", "9.90"),
+        ("reason", "broken on its way"),
+        (&*back, "1"),
+        ("units", "sent"),
+    ];
+    admin.post(&refund, &fields).await.expect(303);
+    shop.order_is(&order, "partially_shipped").await;
+    let page = admin.get(&desk).await.expect(200);
+    assert!(page.has(&format!("id=\"f-{ship}\" name=\"{ship}\" type=\"text\" value=\"2\"")), "{}", page.body);
+    shop.check().await;
+    shop.stop().await;
+}
+
+#[tokio::test]
 async fn a_parcel_whose_answer_was_lost_is_not_sent_twice() {
     let (shop, watch) = watched().await;
     let mut grace = seller(&shop, "sel_grace").await;

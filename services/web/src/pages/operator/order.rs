@@ -203,7 +203,7 @@ fn forms(ask: &Ask, order: &Order, refused: Option<&Refused>) -> Vec<Part> {
             ..form(ask, order, "ship")
         });
     }
-    if at(&[Shipped, PartiallyShipped]) {
+    if at(&[Shipped]) {
         let text = w.deliver_text.into();
         forms.push(Form { title: w.deliver.into(), text, button: w.deliver, ..form(ask, order, "deliver") });
     }
@@ -224,6 +224,11 @@ fn forms(ask: &Ask, order: &Order, refused: Option<&Refused>) -> Vec<Part> {
                 maxlength: 6,
                 ..Input::line(format!("back.{}", line.sku_id), label, "")
             });
+        }
+        // Where some are on their way and some are not, only who asks knows which ones it is about.
+        if order.lines.iter().any(|line| line.shipped > line.returned_sent && shipping::unsent(line) > 0) {
+            let choices = vec![(String::new(), w.back_unsent.into()), ("sent".into(), w.back_sent.into())];
+            fields.push(Input::select("units", w.back_units, "", choices));
         }
         let (title, text) = (w.refund.into(), w.refund_text.into());
         forms.push(Form { title, text, fields, button: w.refund, danger: true, ..form(ask, order, "refund") });

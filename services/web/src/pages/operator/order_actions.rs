@@ -85,6 +85,7 @@ pub async fn refund(ask: &Ask, id: &str) -> Result<Answer> {
             idempotency_key: sent_key(ask),
             lines: named(&ask.form, "back.", false)?,
             if_version: ask.form.number("version"),
+            units_sent: ask.form.get("units") == "sent",
             ..AdminRefundOrderRequest::default()
         };
         let mut client = ask.site.peers.order();

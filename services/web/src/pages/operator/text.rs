@@ -55,6 +55,9 @@ words! {
         "金额留空则退还全部余额。填写的件数将回到库存；全额退款且不填件数时，全部商品回库。";
     refund_amount: "Amount", "退款金额";
     back_to_stock: "Units back into stock: {}", "回库件数：{}";
+    back_units: "These units were", "这些件数";
+    back_unsent: "not sent yet, as far as there are such", "优先按尚未发货计";
+    back_sent: "sent, and came back or broke", "已发货（退回或损坏）";
     refund_done: "The refund is on its way.", "退款已提交。";
     delivered_done: "Marked as delivered.", "已标记为送达。";
     cancelled_done: "The order is cancelled.", "订单已取消。";
