@@ -94,7 +94,7 @@ pub fn check_images(images: &[Image]) -> Result<(), Refusal> {
     }
     for (i, image) in images.iter().enumerate() {
         if !is_url(&image.url) {
-            let message = "url must begin with http:// or https://, or be a plain path below /media/";
+            let message = "url must begin with http:// or https://, or be a plain path such as /media/mug.png";
             return Err(Refusal::bad("bad_url", format!("images[{i}].url"), message));
         }
         if image.alt.chars().count() > TITLE_CHARS_MAX {
@@ -109,19 +109,29 @@ pub fn check_images(images: &[Image]) -> Result<(), Refusal> {
     Ok(())
 }
 
+/// First parts of paths that are no pictures: the API's.
+const DOORS: [&str; 4] = ["auth", "store", "seller", "admin"];
+
 fn is_url(url: &str) -> bool {
     let elsewhere = url.starts_with("https://") || url.starts_with("http://");
-    (elsewhere || url.strip_prefix("/media/").is_some_and(is_plain_path))
+    (elsewhere || url.strip_prefix('/').is_some_and(is_plain_path))
         && url.len() <= URL_CHARS_MAX
         && !url.chars().any(|c| c.is_control() || c.is_whitespace() || "\"<>\\".contains(c))
 }
 
 /// Tells whether a path means to browsers what it says. Every visitor's browser asks this mall for it, signed in as it is, so
-/// it must not lead out of the pictures: no dots that go up, none that are written as `%2e`, nothing that ends the path.
+/// it must lead to none of the doors: no dots that go up, none that are written as `%2e`. Pictures of the mall's own are looked
+/// for by their path, so of those nothing may stand behind it.
 fn is_plain_path(path: &str) -> bool {
-    path.split('/').all(|part| {
-        !matches!(part, "" | "." | "..") && part.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~".contains(&b))
-    })
+    let (first, own) = (path.split('/').next().unwrap_or_default(), path.strip_prefix("media/"));
+    let is_plain = |part: &str| {
+        let goes_up = matches!(part.to_ascii_lowercase().replace("%2e", ".").as_str(), "" | "." | "..");
+        let is_simple = |b: u8| b.is_ascii_alphanumeric() || b"-._~".contains(&b);
+        !goes_up && (own.is_none() || part.bytes().all(is_simple))
+    };
+    let end = path.find(['?', '#']).unwrap_or(path.len());
+    let path = if own.is_some() { path } else { &path[..end] };
+    path.split('/').all(is_plain) && !DOORS.contains(&first)
 }
 
 pub(super) fn translations(translations: &BTreeMap<String, Translation>) -> Result<(), Refusal> {
