@@ -327,9 +327,14 @@ async fn a_body_over_one_mebibyte_is_refused_and_one_below_is_read() {
 async fn an_unknown_route_is_404_and_an_unknown_verb_405_with_what_is_allowed() {
     let shop = Shop::start().await;
     let ada = shop.shopper().await;
-    for path in
-        ["/store/v1/nothing", "/store/v2/products", "/", "/store/v1/products/", "/STORE/v1/products", "/store/v1//cart"]
-    {
+    for path in [
+        "/store/v1/nothing",
+        "/store/v2/products",
+        "/store/",
+        "/store/v1/products/",
+        "/STORE/v1/products",
+        "/store/v1//cart",
+    ] {
         assert_problem(&ada.http.get(path).await, 404, "not_found", "route_not_found");
     }
     for (verb, path, allowed) in [

@@ -114,7 +114,8 @@ impl Paths {
         let mut params = Vec::new();
         for (_, value) in matched.params.iter() {
             match query::decode(value, false) {
-                Some(value) if !value.is_empty() => params.push(value.into_owned()),
+                // Nothing has an empty name, or one with U+0000 in it.
+                Some(value) if !value.is_empty() && !value.contains('\0') => params.push(value.into_owned()),
                 _ => return Found::Nothing,
             }
         }
