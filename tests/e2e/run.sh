@@ -7,17 +7,24 @@
 #
 # Pictures of every page are left in tests/e2e/artifacts (MALLARD_E2E_SHOTS), which git does not know.
 set -euo pipefail
+[ -z "${MALLARD_BIN:-}" ] || { MALLARD_BIN=$(realpath "$MALLARD_BIN") && export MALLARD_BIN; }
 cd "$(dirname "$0")"
 
 need=()
 command -v chromium >/dev/null || [ -n "${CHROMIUM:-}" ] || need+=(chromium)
 fc-list :lang=zh 2>/dev/null | grep -q . || need+=(fontconfig fonts-wqy-microhei)
-node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 18 ? 0 : 1)' 2>/dev/null || need+=(nodejs npm)
+has_node() { node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' 2>/dev/null; }
+command -v npm >/dev/null || need+=(nodejs npm)
 if [ "${#need[@]}" -gt 0 ]; then
   apt-get update -qq
   DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${need[@]}"
 fi
 npm ci --no-audit --no-fund --silent
+# Debian's own may be older than what drives the browser wants.
+if ! has_node; then
+  npm install --no-save --no-audit --no-fund --silent node@22
+  PATH="$PWD/node_modules/node/bin:$PATH"
+fi
 if [ -z "${MALLARD_BIN:-}" ]; then
   cargo build --manifest-path ../../Cargo.toml -p mallard
 fi
