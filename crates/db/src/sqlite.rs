@@ -42,6 +42,9 @@ const QUEUE_JOBS_MAX: usize = 4096;
 const QUEUE_WAIT: Duration = Duration::from_secs(1);
 /// How long a connection waits for another process (or a checkpoint) to give way.
 const BUSY_MS: u64 = 5_000;
+/// How long a process that starts waits for another one that is opening, migrating or closing the same file.
+const OPEN_WAIT: Duration = Duration::from_secs(60);
+const OPEN_PAUSE: Duration = Duration::from_millis(10);
 
 pub(crate) struct SqliteDb {
     shared: Arc<Shared>,

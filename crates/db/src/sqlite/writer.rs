@@ -11,7 +11,7 @@ use rusqlite::{Connection, OpenFlags};
 use tokio::sync::{mpsc, oneshot};
 
 use super::checkpoint::Checkpoints;
-use super::{BatchLimits, open_connection};
+use super::{BatchLimits, OPEN_PAUSE, OPEN_WAIT, open_connection};
 use crate::error::panic_text;
 use crate::faults::Faults;
 use crate::local::{self, Answer, Ran};
@@ -186,7 +186,20 @@ impl Writer {
         }
     }
 
+    /// Opens the file and migrates it. Another process may be doing the same, or be folding the log into the file as its last
+    /// act; SQLite does not wait for all of that itself.
+    #[expect(clippy::disallowed_methods, reason = "the thread is the writer's own")]
     fn open(&self, migrations: &[Migration]) -> Result<(Rc<Connection>, Checkpoints), Error> {
+        let begun = Instant::now();
+        loop {
+            match self.try_open(migrations) {
+                Err(Error::Busy(_)) if begun.elapsed() < OPEN_WAIT => std::thread::sleep(OPEN_PAUSE),
+                result => return result,
+            }
+        }
+    }
+
+    fn try_open(&self, migrations: &[Migration]) -> Result<(Rc<Connection>, Checkpoints), Error> {
         let synchronous = if self.synchronous_full { "FULL" } else { "NORMAL" };
         // The side thread makes the checkpoints; the automatic one is a net for when it cannot.
         let pragmas = format!(
