@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_postgres::NoTls;
 
-const START_MAX: Duration = Duration::from_secs(60);
+/// Only ends a start that never comes to an end.
+const START_MAX: Duration = Duration::from_secs(300);
 const CONNECTIONS_MAX: u32 = 300;
 
 /// Watches over the server: stops it and removes its folder when its own standard input ends, which also happens when the

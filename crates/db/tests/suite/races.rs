@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 
 use mallard_db::{Error, Unit, UnitError, params};
 
-use super::{ADD_SALE, Fixture, LEFT, TAKE_ONE, count, left, stocked};
+use super::{ADD_SALE, Fixture, LEFT, TAKE_ONE, count, left, patiently, stocked};
 
 const CLIENTS: usize = 16;
 const TRIES: usize = 10;
@@ -23,7 +23,7 @@ pub async fn guarded_units_never_oversell(fixture: Fixture) {
                         .exec(ADD_SALE, params![&id, "tea", &id])
                         .guard(TAKE_ONE, params!["tea"], 1, 1)
                         .order_by_key("tea");
-                    match db.apply(unit).await {
+                    match patiently(|| db.apply(unit.clone())).await {
                         Ok(()) => sold.fetch_add(1, Ordering::SeqCst),
                         Err(UnitError::Guard { tag: 1, .. }) => 0,
                         Err(other) => panic!("{other:?}"),
@@ -49,8 +49,9 @@ pub async fn closures_that_read_and_decide_never_oversell(fixture: Fixture) {
                 let mut sold = 0;
                 for t in 0..TRIES {
                     let id = format!("{c}-{t}");
-                    let bought: Result<bool, Error> = db
-                        .tx("t.buy", move |tx| {
+                    let bought: Result<bool, Error> = patiently(|| {
+                        let id = id.clone();
+                        db.tx("t.buy", move |tx| {
                             let id = id.clone();
                             async move {
                                 let seen: i64 = tx.query_opt(LEFT, params!["tea"]).await?.unwrap().get(0)?;
@@ -61,7 +62,8 @@ pub async fn closures_that_read_and_decide_never_oversell(fixture: Fixture) {
                                 Ok(true)
                             }
                         })
-                        .await;
+                    })
+                    .await;
                     sold += i64::from(bought.unwrap());
                 }
                 sold
@@ -83,8 +85,8 @@ pub async fn a_bad_neighbour_does_not_spoil_the_others(fixture: Fixture) {
         .map(|i| {
             let db = db.clone();
             tokio::spawn(async move {
-                let result: Result<u64, Error> = db
-                    .tx("t.mixed", move |tx| async move {
+                let result: Result<u64, Error> = patiently(|| {
+                    db.tx("t.mixed", move |tx| async move {
                         let taken = tx.execute(TAKE_ONE, params!["tea"]).await?;
                         match i % 4 {
                             1 => tx.execute(ADD_SALE, params![None::<String>, "tea", "x"]).await,
@@ -93,7 +95,8 @@ pub async fn a_bad_neighbour_does_not_spoil_the_others(fixture: Fixture) {
                             _ => Ok(taken),
                         }
                     })
-                    .await;
+                })
+                .await;
                 (i, result)
             })
         })

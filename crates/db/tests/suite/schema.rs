@@ -2,7 +2,7 @@
 
 use mallard_db::{Db, Error, Migration, lease, params};
 
-use super::{Fixture, MIGRATIONS, count};
+use super::{Fixture, MIGRATIONS, count, patiently};
 
 pub async fn migrations_run_once_and_later_ones_are_added(fixture: Fixture) {
     let db = fixture.open().await;
@@ -100,7 +100,10 @@ pub async fn of_many_that_want_a_lease_one_gets_it(fixture: Fixture) {
     let wanting: Vec<_> = (0..16)
         .map(|i| {
             let db = db.clone();
-            tokio::spawn(async move { lease::try_acquire(&db, "relay", &format!("n{i}"), 1_000, 100).await.unwrap() })
+            let holder = format!("n{i}");
+            tokio::spawn(
+                async move { patiently(|| lease::try_acquire(&db, "relay", &holder, 1_000, 100)).await.unwrap() },
+            )
         })
         .collect();
     let mut holders = 0;
