@@ -123,14 +123,14 @@ mod tests {
         assert_eq!(Instant::now(), deadline);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_body_that_panics_ends_with_an_internal_error() {
         let body = response(stream::poll_fn(|_| panic!("in the body")));
         let body = guarded(body, Instant::now() + Duration::from_secs(1)).into_body();
         assert_eq!(body.collect().await.err().unwrap().code(), Code::Internal);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn details_that_are_not_base64_are_removed_before_tonic_reads_them() {
         let bad = || HeaderMap::from_iter([(Status::GRPC_STATUS_DETAILS, "%%%".parse().unwrap())]);
         let frames = stream::iter([Ok(Frame::trailers(bad()))]);

@@ -198,7 +198,7 @@ mod tests {
         assert!(!Caller { kind: CallerKind::Anonymous, ..admin }.is_admin());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn scopes_nest_and_end() {
         assert_eq!(current(), Call::default());
         let outer = Call { request_id: "outer".into(), ..Call::default() };

@@ -184,7 +184,7 @@ mod tests {
         Body::new(StreamBody::new(stream::iter(frames)))
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_small_body_can_be_sent_again_and_again() {
         let replay = Replay::keep(request(frames(vec![b"one ", b"two"]))).await.ok().unwrap();
         assert_eq!(bytes(replay.request()).await, "one two");
@@ -192,14 +192,14 @@ mod tests {
         assert_eq!(bytes(replay.into_request()).await, "one two");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_large_body_is_given_back_whole() {
         let large = Bytes::from(vec![7_u8; REPLAY_BYTES_MAX + 1]);
         let back = Replay::keep(request(Body::new(Full::new(large.clone())))).await.err().unwrap();
         assert_eq!(bytes(back).await, large);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_body_that_is_not_there_yet_is_given_back_whole() {
         let later = stream::unfold(0, |index| async move {
             if index == 1 {

@@ -151,7 +151,7 @@ mod tests {
     use super::*;
     use crate::metadata::write_call;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_call_without_identity_is_refused_in_process_as_well() {
         let served = Served::new("probe", Routes::default(), Arc::new(Chance::new(Some(1))), SlowCalls::default());
         let request = || Request::builder().uri("/mallard.probe.v1.ProbeService/Get").body(Body::empty()).unwrap();

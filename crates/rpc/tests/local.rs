@@ -60,7 +60,7 @@ fn shopper() -> Call {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_channel_taken_before_its_service_works_once_it_is_mounted_and_again_fails_once_it_is_gone() {
     let channels = Channels::default();
     let mut client: ProbeClient = channels.client();
@@ -99,7 +99,7 @@ async fn the_nearest_of_the_callers_and_the_requests_deadline_counts() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_call_past_its_deadline_does_not_run() {
     let (calls, routes) = counting();
     let (_channels, mut client) = mounted(routes);
@@ -164,7 +164,7 @@ async fn a_call_of_nobody_is_anonymous_and_gets_a_trace() {
     assert_eq!(seen[0].trace.trace_id, seen[1].trace.trace_id);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_panic_is_an_internal_error_and_the_service_goes_on() {
     let (_channels, mut client) = mounted(routes(|request: Request<Note>| async move {
         assert_ne!(request.get_ref().text, "boom", "secret");
@@ -176,7 +176,7 @@ async fn a_panic_is_an_internal_error_and_the_service_goes_on() {
     assert!(client.get(note("fine")).await.is_ok());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_error_arrives_as_it_was_made() {
     let (_channels, mut client) = mounted(routes(|_| async {
         Err(status(
@@ -189,7 +189,7 @@ async fn an_error_arrives_as_it_was_made() {
     assert_eq!(e.details.as_deref(), Some(&serde_json::json!({ "left": 3 })));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn extensions_of_the_caller_do_not_reach_the_handler() {
     #[derive(Clone)]
     struct Smuggled;
@@ -202,7 +202,7 @@ async fn extensions_of_the_caller_do_not_reach_the_handler() {
     client.send(GET, request).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn identity_headers_written_by_hand_are_replaced() {
     let (_channels, mut client) = mounted(routes(|request| async move {
         assert_eq!(current().caller, Caller::default());
@@ -213,7 +213,7 @@ async fn identity_headers_written_by_hand_are_replaced() {
     client.send(GET, request).await.unwrap();
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn dropping_a_call_drops_the_handlers_work_and_a_call_can_be_spawned() {
     struct SetOnDrop(Arc<Notify>);
     impl Drop for SetOnDrop {
@@ -237,7 +237,7 @@ async fn dropping_a_call_drops_the_handlers_work_and_a_call_can_be_spawned() {
     dropped.notified().await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_loop_of_calls_leaves_room_for_other_tasks() {
     let (_channels, mut client) = mounted(echo());
     let other = tokio::spawn(async {});

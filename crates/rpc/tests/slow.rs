@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use mallard_rpc::{Call, Channels, Config, ServerConfig, Trace, scope, status};
+use mallard_rpc::{Call, Channels, Config, Policy, ServerConfig, Trace, scope, status};
 use mallard_types::Error;
 use support::{ProbeClient, note, routes};
 use tokio::net::TcpListener;
@@ -71,8 +71,14 @@ async fn the_server_of_a_port_remembers_with_the_services_of_its_process() {
     let server = tokio::spawn(mallard_rpc::serve(listener, vec![("probe", probe())], config, async {
         let _ = stopped.await;
     }));
-    let caller = Channels::new(Config { slow_call_ms: 1, ..Config::default() });
-    caller.mount_remote("probe", vec![format!("http://{address}")]).unwrap();
+    let caller = Channels::new(Config { slow_call_ms: 1, deadline_default_ms: 600_000, ..Config::default() });
+    // However slow the machine is, this is one attempt.
+    let policy = Policy {
+        connect_timeout: Duration::from_secs(600),
+        keep_alive_interval: Duration::from_secs(600),
+        ..Policy::default()
+    };
+    caller.mount_remote_with("probe", vec![format!("http://{address}")], policy).unwrap();
     let mut client: ProbeClient = caller.client();
     scope(call(9), client.get(note("slow"))).await.unwrap();
     let latest = callee.slow_calls().latest();

@@ -8,16 +8,42 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use mallard_rpc::{
-    Call, Caller, Channels, Client, Config, Discover, ServerConfig, current, error, scope, serve, status,
+    Call, Caller, Channels, Client, Config, Discover, Policy, ServerConfig, current, error, scope, serve, status,
 };
 use mallard_types::{Error, Kind};
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot, watch};
 use tokio::task::JoinHandle;
+use tokio::time::Instant;
 use tonic::service::Routes;
 use tonic::{Code, Request};
 
 use support::{Note, ProbeClient, echo, note, routes};
+
+/// Longer than any of these tests takes on any machine: what they are about is not how fast it is.
+const PATIENCE: Duration = Duration::from_secs(600);
+
+/// Waits for a slow machine.
+fn patient() -> Config {
+    Config { deadline_default_ms: PATIENCE.as_millis() as u64, ..Config::default() }
+}
+
+/// As [`patient`], for connections.
+fn patient_policy() -> Policy {
+    Policy {
+        connect_timeout: PATIENCE,
+        keep_alive_interval: PATIENCE,
+        keep_alive_timeout: PATIENCE,
+        ..Policy::default()
+    }
+}
+
+/// An address of this machine that no other server of any test has: once a server is gone, nobody else answers at its port.
+fn own_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+    format!("127.{}.{}.{number}:0", 1 + (process >> 8) % 254, process % 256)
+}
 
 /// A server on a port of its own.
 struct Process {
@@ -28,7 +54,8 @@ struct Process {
 
 impl Process {
     async fn start(services: Vec<(&'static str, Routes)>) -> Process {
-        Process::start_on("127.0.0.1:0", services, ServerConfig::default()).await
+        let config = ServerConfig { drain_max_ms: PATIENCE.as_millis() as u64, ..ServerConfig::default() };
+        Process::start_on(&own_address(), services, config).await
     }
 
     async fn start_on(address: &str, services: Vec<(&'static str, Routes)>, config: ServerConfig) -> Process {
@@ -56,8 +83,12 @@ impl Process {
 }
 
 fn remote(service: &str, endpoints: Vec<String>) -> Channels {
-    let channels = Channels::default();
-    channels.mount_remote(service, endpoints).unwrap();
+    remote_by(patient(), service, endpoints)
+}
+
+fn remote_by(config: Config, service: &str, endpoints: Vec<String>) -> Channels {
+    let channels = Channels::new(config);
+    channels.mount_remote_with(service, endpoints, patient_policy()).unwrap();
     channels
 }
 
@@ -117,9 +148,9 @@ async fn a_peer_is_believed_on_loopback_or_with_the_secret_and_else_is_refused()
     ];
     for (expected, sent, seen) in cases {
         let config = ServerConfig { cluster_secret: expected.into(), ..ServerConfig::default() };
-        let process = Process::start_on("127.0.0.1:0", vec![("probe", who())], config).await;
-        let channels = Channels::new(Config { cluster_secret: sent.into(), ..Config::default() });
-        channels.mount_remote("probe", vec![process.endpoint()]).unwrap();
+        let process = Process::start_on(&own_address(), vec![("probe", who())], config).await;
+        let config = Config { cluster_secret: sent.into(), ..patient() };
+        let channels = remote_by(config, "probe", vec![process.endpoint()]);
         let answer = scope(replay(), channels.client::<ProbeClient>().get(note(""))).await;
         let got = answer.map(|note| (note.text, note.number)).map_err(|status| {
             let refused = error(status);
@@ -158,10 +189,9 @@ async fn the_clusters_secret_does_not_reach_the_handler() {
         assert!(!format!("{:?}", request.metadata()).contains("sesame"));
         Ok(request.into_inner())
     };
-    let process = Process::start_on("127.0.0.1:0", vec![("probe", routes(handler))], config.clone()).await;
+    let process = Process::start_on(&own_address(), vec![("probe", routes(handler))], config.clone()).await;
     let secret = config.cluster_secret.clone();
-    let channels = Channels::new(Config { cluster_secret: secret, ..Config::default() });
-    channels.mount_remote("probe", vec![process.endpoint()]).unwrap();
+    let channels = remote_by(Config { cluster_secret: secret, ..patient() }, "probe", vec![process.endpoint()]);
     channels.client::<ProbeClient>().get(note("")).await.unwrap();
     assert!(!format!("{config:?}").contains("sesame"));
 }
@@ -281,7 +311,7 @@ async fn a_drain_that_takes_too_long_is_given_up() {
         arrivals.add_permits(1);
         std::future::pending()
     };
-    let mut process = Process::start_on("127.0.0.1:0", vec![("probe", routes(handler))], config).await;
+    let mut process = Process::start_on(&own_address(), vec![("probe", routes(handler))], config).await;
     let channels = remote("probe", vec![process.endpoint()]);
     let mut client: ProbeClient = channels.client();
     let call = tokio::spawn(async move { client.change(note("")).await });
@@ -328,12 +358,27 @@ async fn a_host_that_fails_fast_attracts_no_traffic_and_is_not_left_out_alone() 
     };
     let one = Process::start(counted(&bad, true)).await;
     let two = Process::start(counted(&good, false)).await;
-    let channels = remote("probe", vec![one.endpoint(), two.endpoint()]);
-    let mut client: ProbeClient = channels.client();
-    for _ in 0..500 {
-        let _ = client.change(note("")).await;
+    let mut is_told_apart = false;
+    for _ in 0..50 {
+        bad.store(0, Ordering::SeqCst);
+        let channels = remote("probe", vec![one.endpoint(), two.endpoint()]);
+        let mut client: ProbeClient = channels.client();
+        let (begun, mut longest) = (Instant::now(), Duration::ZERO);
+        for _ in 0..500 {
+            let asked = Instant::now();
+            let _ = client.change(note("")).await;
+            longest = longest.max(asked.elapsed());
+        }
+        // A good host that takes seconds is no better than one that fails: then this round says nothing.
+        is_told_apart = longest < Duration::from_secs(1);
+        if is_told_apart {
+            // A failure counts for ten seconds; then one call finds out whether it is over.
+            let found_out = begun.elapsed().as_secs() as u32 / 10;
+            assert!(bad.load(Ordering::SeqCst) <= 3 + found_out, "{bad:?} of 500 went to the failing host");
+            break;
+        }
     }
-    assert!(bad.load(Ordering::SeqCst) <= 3, "{bad:?} of 500 went to the failing host");
+    assert!(is_told_apart, "the good host took a second or more in every round");
 
     // Alone it keeps answering: its dependency is down, it is not.
     let channels = remote("probe", vec![one.endpoint()]);
@@ -358,8 +403,8 @@ async fn endpoints_come_and_go_with_discovery() {
     let named = |name: &'static str| vec![("probe", routes(move |_| async move { Ok(note(name)) }))];
     let (one, two) = (Process::start(named("one")).await, Process::start(named("two")).await);
     let registry = Registry(watch::channel(Vec::new()).0);
-    let channels = Channels::default();
-    channels.mount_discovered("probe", &registry).unwrap();
+    let channels = Channels::new(patient());
+    channels.mount_discovered_with("probe", &registry, patient_policy()).unwrap();
     let mut client: ProbeClient = channels.client();
     assert_eq!(error(client.change(note("")).await.unwrap_err()).code, "no_endpoint");
 
@@ -422,7 +467,7 @@ mod health {
     #[tokio::test]
     async fn health_is_answered_whoever_asks() {
         let config = ServerConfig { cluster_secret: "open sesame".into(), ..ServerConfig::default() };
-        let process = Process::start_on("127.0.0.1:0", vec![("probe", echo())], config).await;
+        let process = Process::start_on(&own_address(), vec![("probe", echo())], config).await;
         let endpoint = tonic::transport::Endpoint::from_shared(process.endpoint()).unwrap();
         assert_eq!(check(&endpoint.connect().await.unwrap(), "probe").await.unwrap(), 1);
     }
