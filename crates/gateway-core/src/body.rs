@@ -260,7 +260,7 @@ mod tests {
         assert!(check_type(&headers(header::CONTENT_ENCODING, "gzip")).is_err());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_body_over_the_limit_is_refused_whether_it_says_its_length_or_not() {
         let read = async |body: Body, max| super::read(&HeaderMap::new(), body, max, &Patience::default()).await;
         let huge = vec![b' '; BODY_BYTES_MAX + 1];

@@ -100,7 +100,7 @@ async fn visit(edge: &Arc<Edge>, verb: &str, from: &str, stands: Stands, page: &
     ask(edge, request(verb, from).body(Body::empty()).unwrap(), stands, page).await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_page_and_its_route_share_one_limit_by_address() {
     let edge = edge(|config| config.limits = vec![rule(By::Address, 3)]);
     let page = Page::default();
@@ -130,7 +130,7 @@ async fn a_page_and_its_route_share_one_limit_by_address() {
     assert!(refused.text.contains("\"rate_limited\""), "{}", refused.text);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_limit_by_user_says_nothing_about_pages() {
     let edge = edge(|config| {
         config.limits = vec![Rule { when_unknown: WhenUnknown::Closed, ..rule(By::User, 1) }];
@@ -141,7 +141,7 @@ async fn a_limit_by_user_says_nothing_about_pages() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_network_that_may_not_knock_sees_neither_pages_nor_files() {
     let edge = edge(|config| {
         let gate = |allow: &[&str], deny: &[&str]| {
@@ -165,7 +165,7 @@ async fn a_network_that_may_not_knock_sees_neither_pages_nor_files() {
     assert_eq!(page.shown(), 3);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_full_edge_sheds_pages_by_their_tier_and_files_never() {
     let edge = edge(|config| {
         config.concurrency.gradient.limit_min = 2;
@@ -206,7 +206,7 @@ async fn a_full_edge_sheds_pages_by_their_tier_and_files_never() {
     assert_eq!(edge.protection().in_flight, 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_form_keeps_its_place_until_it_is_done_although_the_browser_is_gone() {
     let edge = edge(|_| ());
     let gate = Arc::new(Semaphore::new(0));
@@ -234,7 +234,7 @@ async fn a_form_keeps_its_place_until_it_is_done_although_the_browser_is_gone() 
     assert_eq!(done.load(Ordering::SeqCst), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_page_is_told_the_client_behind_the_proxy_and_its_calls_can_be_found() {
     let edge = edge(|config| {
         config.proxies = Proxies { trusted: vec!["10.0.0.0/8".parse().unwrap()], ..Proxies::default() };
@@ -281,7 +281,7 @@ async fn a_form_comes_whole_in_time_and_within_its_limit_or_not_at_all() {
     assert_eq!((file.status, file.text.len()), (200, 11));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn headers_too_large_and_a_page_that_stands_for_nothing_are_refused() {
     let edge = edge(|config| config.header_bytes_max = 200);
     let page = Page::default();

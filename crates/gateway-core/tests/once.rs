@@ -78,7 +78,7 @@ impl Mall {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_key_is_required_where_money_moves() {
     let mall = mall(100);
     let answer = send(&mall.edge, "POST", "/store/v1/orders", &[("authorization", "Bearer usr_1")], &body("")).await;
@@ -88,7 +88,7 @@ async fn the_key_is_required_where_money_moves() {
     assert_eq!(mall.placed(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_same_request_again_gets_the_same_answer() {
     let mall = mall(100);
     let first = mall.place("usr_1", "k", &body("")).await;
@@ -105,7 +105,7 @@ async fn the_same_request_again_gets_the_same_answer() {
     assert_eq!((mall.store.begins.load(Ordering::SeqCst), mall.store.finishes.load(Ordering::SeqCst)), (2, 1));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_same_key_with_another_body_is_refused() {
     let mall = mall(100);
     mall.place("usr_1", "k", &body("")).await;
@@ -114,7 +114,7 @@ async fn the_same_key_with_another_body_is_refused() {
     assert_eq!(mall.placed(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn another_caller_may_use_the_same_key() {
     let mall = mall(100);
     let (one, two) = (mall.place("usr_1", "k", &body("")).await, mall.place("usr_2", "k", &body("")).await);
@@ -122,7 +122,7 @@ async fn another_caller_may_use_the_same_key() {
     assert_eq!(mall.placed(), 2);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn refusals_are_remembered_and_failures_are_not() {
     let mall = mall(100);
     let (first, second) =
@@ -141,14 +141,14 @@ async fn refusals_are_remembered_and_failures_are_not() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_malformed_request_does_not_use_up_its_key() {
     let mall = mall(100);
     assert_eq!(mall.place("usr_1", "k", r#"{"payment": {"method": "later"}}"#).await.status, 400);
     assert_eq!(mall.place("usr_1", "k", &body("")).await.status, 201);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn fifty_at_once_make_one_order_and_fifty_equal_answers() {
     let mall = mall(100);
     let text = body("");
@@ -197,7 +197,7 @@ async fn a_key_that_another_process_holds_is_waited_for() {
     assert_eq!(mall.placed(), 1);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_client_that_goes_away_finds_the_answer_when_it_comes_back() {
     let mall = Arc::new(mall(0));
     let first = tokio::spawn({

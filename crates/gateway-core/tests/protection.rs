@@ -346,7 +346,7 @@ async fn slow_and_large_bodies_are_cut_off() {
     assert_eq!(fake.calls(), 0);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn too_many_or_too_large_headers_are_refused() {
     let (edge, _) = shop(|config| (config.headers_max, config.header_bytes_max) = (20, 2_000));
     let large = "x".repeat(2_000);
@@ -360,7 +360,7 @@ async fn too_many_or_too_large_headers_are_refused() {
     assert_eq!(send(&edge, "GET", PRODUCT, &many[..20], "").await.status, 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_address_meets_the_lists_of_the_door() {
     let (edge, fake) = shop(|config| {
         let nets = |list: &[&str]| list.iter().map(|net| net.parse().unwrap()).collect();
@@ -385,7 +385,7 @@ async fn an_address_meets_the_lists_of_the_door() {
     assert_eq!(fake.last().origin.unwrap().address, "", "without a connection it is not known");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn browsers_learn_to_come_over_tls() {
     let (edge, _) = shop(|config| config.proxies.trusted = vec!["127.0.0.1/32".parse().unwrap()]);
     let https = [("x-forwarded-proto", "https")];
@@ -397,7 +397,7 @@ async fn browsers_learn_to_come_over_tls() {
     assert_eq!(plain.header("cross-origin-opener-policy"), "same-origin");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn pages_of_other_origins_may_call_when_they_are_named() {
     let origin = "https://shop.example";
     let ask_first = [("origin", origin), ("access-control-request-method", "POST")];
@@ -440,7 +440,7 @@ async fn pages_of_other_origins_may_call_when_they_are_named() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_canary_is_for_those_who_ask_and_for_a_part_of_the_others() {
     let (edge, fake) = shop(|config| {
         let (service, version) = ("catalog".to_owned(), "v2".to_owned());
@@ -477,7 +477,7 @@ fn solve(challenge: &str, bits: u32) -> String {
     proofs.into_iter().find(|proof| zeros(proof) >= bits).unwrap()
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn on_a_hot_route_a_request_costs_its_client_a_little_work() {
     let (edge, fake) = shop(|config| {
         let (routes, secret) = (vec!["POST /store/v1/orders".to_owned()], b"secret".to_vec());
@@ -528,7 +528,7 @@ async fn a_proof_is_not_lost_at_the_door() {
     assert_eq!(send(&edge, "POST", "/store/v1/orders", &headers, &placing("")).await.status, 201);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_configuration_that_means_nothing_is_refused() {
     let refused = |change: fn(&mut EdgeConfig)| {
         let channels = Channels::default();

@@ -118,7 +118,7 @@ fn mall() -> Channels {
 const ADMIN: (&str, &str) = ("authorization", "Bearer usr_9:admin");
 const USER: (&str, &str) = ("authorization", "Bearer usr_1");
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_thing_is_answered_under_its_name_with_its_version() {
     let edge = edge(&mall());
     let answer = send(&edge, "GET", "/store/v1/products/prod_1", &[], "").await;
@@ -131,7 +131,7 @@ async fn a_thing_is_answered_under_its_name_with_its_version() {
     assert_eq!(answer.header("x-content-type-options"), "nosniff");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_copy_that_is_still_good_is_not_sent_again() {
     let edge = edge(&mall());
     for tag in ["\"7\"", "W/\"7\"", "\"6\", \"7\"", "*"] {
@@ -142,7 +142,7 @@ async fn a_copy_that_is_still_good_is_not_sent_again() {
     assert_eq!(answer.status, 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_request_id_travels_through_or_is_made() {
     let edge = edge(&mall());
     let answer = send(
@@ -160,7 +160,7 @@ async fn the_request_id_travels_through_or_is_made() {
     assert_eq!(answer.refusal(), (404, "product_not_found".into(), "".into()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn unknown_routes_and_verbs_are_told_apart() {
     let edge = edge(&mall());
     for path in ["/", "/store/v1/nothing", "/store/v1/products/", "/store/v1/products/a/b", "/store/v1/products/%ff"] {
@@ -172,7 +172,7 @@ async fn unknown_routes_and_verbs_are_told_apart() {
     assert_eq!(send(&edge, "HEAD", "/store/v1/products/prod_1", &[], "").await.status, 200);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn query_parameters_are_typed_and_unknown_ones_refused() {
     let edge = edge(&mall());
     let answer = send(
@@ -202,7 +202,7 @@ async fn query_parameters_are_typed_and_unknown_ones_refused() {
     assert_eq!(answer.refusal(), (400, "unknown_field".into(), "quantity".into()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn bodies_are_checked_before_any_service_is_asked() {
     let edge = edge(&mall());
     let refusal = async |body: &str| send(&edge, "POST", "/store/v1/cart/lines", &[], body).await.refusal();
@@ -221,7 +221,7 @@ async fn bodies_are_checked_before_any_service_is_asked() {
     assert_eq!(answer.json()["error"]["type"], "invalid");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_guest_gets_the_cart_token_in_a_header_only() {
     let edge = edge(&mall());
     let body = r#"{"sku_id": "sku_1", "quantity": 2}"#;
@@ -235,7 +235,7 @@ async fn a_guest_gets_the_cart_token_in_a_header_only() {
     assert_eq!(answer.header("x-cart-token"), "");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_path_says_which_thing_and_a_body_may_only_agree() {
     let edge = edge(&mall());
     let put = async |body: &str| send(&edge, "PUT", "/store/v1/cart/lines/sku%5F1", &[], body).await;
@@ -247,14 +247,14 @@ async fn the_path_says_which_thing_and_a_body_may_only_agree() {
     );
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_action_needs_no_body() {
     let edge = edge(&mall());
     let answer = send(&edge, "POST", "/admin/v1/products/prod_1/list", &[ADMIN], "").await;
     assert_eq!((answer.status.as_u16(), answer.json()["product"]["id"].as_str()), (200, Some("prod_1")));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn if_match_becomes_the_expected_version() {
     let edge = edge(&mall());
     let patch = async |tag: &str| {
@@ -267,7 +267,7 @@ async fn if_match_becomes_the_expected_version() {
     assert_eq!(patch("7, 8").await.refusal(), (400, "invalid_field".into(), "If-Match".into()));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn each_surface_lets_in_its_own_people() {
     let edge = edge(&mall());
     let code = async |path: &str, token: &str| {
@@ -287,7 +287,7 @@ async fn each_surface_lets_in_its_own_people() {
     assert_eq!(answer.header("www-authenticate"), "Bearer");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_bad_token_counts_everywhere_but_at_the_doors() {
     let edge = edge(&mall());
     let expired = ("authorization", "Bearer expired");
@@ -298,14 +298,14 @@ async fn a_bad_token_counts_everywhere_but_at_the_doors() {
     assert_eq!(send(&edge, "POST", "/auth/v1/logout", &[expired], "").await.refusal().1, "token_expired");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_empty_answer_is_204_without_a_body() {
     let edge = edge(&mall());
     let answer = send(&edge, "POST", "/auth/v1/logout", &[USER], r#"{"all_devices": true}"#).await;
     assert_eq!((answer.status.as_u16(), answer.text.as_str(), answer.header("content-type")), (204, "", ""));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn errors_of_services_keep_code_details_and_waiting_time() {
     let edge = edge(&mall());
     let answer = send(&edge, "POST", "/auth/v1/login", &[], r#"{"email": "a@b.c", "password": "x"}"#).await;
@@ -333,7 +333,7 @@ async fn an_answer_that_does_not_come_is_a_missed_deadline() {
     assert_eq!(answer.json()["error"]["type"], "deadline");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn more_requests_than_the_limit_are_turned_away() {
     let mut config = EdgeConfig::default();
     config.concurrency.requests_max = 1;
@@ -370,7 +370,7 @@ impl Hook for Seen {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hook_acts_after_the_successes_it_wants() {
     let seen = Arc::new(Seen::default());
     let edge = edge_with(&mall(), Arc::new(Memory::default()), Some(Arc::clone(&seen) as _), EdgeConfig::default());
