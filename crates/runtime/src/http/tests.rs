@@ -1,4 +1,5 @@
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use axum::extract::{ConnectInfo, Request};
 use axum::response::Response;
@@ -37,16 +38,35 @@ async fn site(config: HttpConfig) -> Site {
                 }
             }),
         );
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let listener = TcpListener::bind(own_address()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = Shutdown::new();
     let served = tokio::spawn(serve(listener, router, config, shutdown.clone()));
     Site { address, shutdown, release, arrived, served }
 }
 
+/// An address of this machine that no other server of any test has: once a server is gone, nobody else answers at its port.
+fn own_address() -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
+    let (process, number) = (std::process::id(), NEXT.fetch_add(1, Ordering::SeqCst));
+    format!("127.{}.{}.{number}:0", 1 + (process >> 8) % 254, process % 256)
+}
+
 impl Site {
     async fn connect(&self) -> TcpStream {
         TcpStream::connect(self.address).await.unwrap()
+    }
+
+    /// Connects and is answered once. Where clients have a tenth of a second for their first byte, a slow machine may cut
+    /// some before they have said anything.
+    async fn connect_and_ask(&self) -> TcpStream {
+        for _ in 0..1_000 {
+            let mut stream = self.connect().await;
+            if stream.write_all(GET.as_bytes()).await.is_ok() && answer(&mut stream).await.starts_with("HTTP/1.1 200") {
+                return stream;
+            }
+        }
+        panic!("nobody is answered");
     }
 }
 
@@ -97,9 +117,8 @@ async fn a_connection_answers_many_requests_and_knows_its_peer() {
 #[tokio::test]
 async fn a_client_that_sends_its_headers_drop_by_drop_is_cut() {
     let site = site(HttpConfig { header_read_timeout_ms: 100, ..HttpConfig::default() }).await;
-    let mut stream = site.connect().await;
     // On a connection that has been used, too.
-    assert!(ask(&mut stream, GET).await.starts_with("HTTP/1.1 200"));
+    let stream = site.connect_and_ask().await;
     let (mut reader, mut writer) = stream.into_split();
     let dripping = tokio::spawn(async move {
         writer.write_all(b"GET / HTTP/1.1\r\n").await?;
@@ -121,9 +140,18 @@ async fn a_client_that_sends_its_headers_drop_by_drop_is_cut() {
 async fn an_idle_connection_is_closed_and_a_request_under_way_is_not() {
     let site = site(HttpConfig { idle_timeout_ms: 100, ..HttpConfig::default() }).await;
     let mut idle = site.connect().await;
-    let mut busy = site.connect().await;
-    busy.write_all(b"GET /held HTTP/1.1\r\nhost: mall\r\n\r\n").await.unwrap();
-    site.arrived.notified().await;
+    // On a slow machine it may be cut before it has asked.
+    let mut busy = loop {
+        let mut busy = site.connect().await;
+        if busy.write_all(b"GET /held HTTP/1.1\r\nhost: mall\r\n\r\n").await.is_err() {
+            continue;
+        }
+        tokio::select! {
+            biased;
+            () = site.arrived.notified() => break busy,
+            _ = closed(&mut busy) => {}
+        }
+    };
     assert!(closed(&mut idle).await);
     // Far longer than an idle connection may rest.
     sleep(Duration::from_millis(300)).await;
@@ -143,7 +171,7 @@ async fn a_client_that_does_not_read_its_answer_is_cut() {
             sleep(Duration::from_millis(20)).await;
         }
     };
-    timeout(Duration::from_secs(20), cut).await.expect("never cut");
+    timeout(Duration::from_secs(300), cut).await.expect("never cut");
 }
 
 #[tokio::test]
@@ -207,8 +235,7 @@ async fn one_address_cannot_have_every_connection() {
 #[tokio::test]
 async fn who_connects_and_says_nothing_is_cut_and_who_was_served_may_rest() {
     let site = site(HttpConfig { header_read_timeout_ms: 100, ..HttpConfig::default() }).await;
-    let mut served = site.connect().await;
-    assert!(ask(&mut served, GET).await.starts_with("HTTP/1.1 200"));
+    let mut served = site.connect_and_ask().await;
     let mut silent = site.connect().await;
     assert!(closed(&mut silent).await);
     assert!(ask(&mut served, GET).await.starts_with("HTTP/1.1 200"));
@@ -225,7 +252,7 @@ async fn headers_that_are_too_many_are_refused() {
 
 #[tokio::test]
 async fn draining_answers_what_is_under_way_and_closes_the_rest() {
-    let site = site(HttpConfig::default()).await;
+    let site = site(HttpConfig { header_read_timeout_ms: 600_000, ..HttpConfig::default() }).await;
     let mut held = site.connect().await;
     held.write_all(b"GET /held HTTP/1.1\r\nhost: mall\r\n\r\n").await.unwrap();
     site.arrived.notified().await;
