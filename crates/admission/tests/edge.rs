@@ -1,5 +1,6 @@
 //! The door decides for a page exactly as the edge does for a request of the API: every route, every kind of caller.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -124,7 +125,10 @@ impl identity::identity_service_server::IdentityService for Issuer {
     }
 }
 
-static DOOR: Mutex<Option<Arc<Door>>> = Mutex::new(None);
+thread_local! {
+    /// The door of the mall that started last on this thread: of this test's own.
+    static DOOR: RefCell<Option<Arc<Door>>> = const { RefCell::new(None) };
+}
 
 /// Starts a fake identity and a service that decides by what it says.
 async fn mall() -> (Mall, Arc<Door>) {
@@ -145,7 +149,7 @@ async fn mall() -> (Mall, Arc<Door>) {
         start: |ctx| {
             Box::pin(async move {
                 let feeds = Feeds::new(&ctx, &ctx.section::<Settings>("gateway")?)?;
-                *DOOR.lock() = Some(Arc::clone(&feeds.door));
+                DOOR.set(Some(Arc::clone(&feeds.door)));
                 let mut parts = Parts::new(Routes::default());
                 parts.tasks.extend(feeds.tasks(&ctx));
                 parts.subscriptions.push(feeds.subscription());
@@ -157,7 +161,7 @@ async fn mall() -> (Mall, Arc<Door>) {
     // A key of the gateway's that the door knows, and one that it does not.
     settings.config = settings.config.set("gateway.trust_s", 60).set("gateway.timeout_ms", 1_000);
     let mall = mallard_testkit::start(settings).await;
-    let door = DOOR.lock().clone().expect("the probe has started");
+    let door = DOOR.take().expect("the probe has started");
     door.complete().await.expect("identity answers");
     (mall, door)
 }
@@ -202,7 +206,7 @@ fn concrete(info: &RouteInfo) -> String {
     parts.collect::<Vec<_>>().join("/")
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_route_decides_for_every_caller_as_the_edge_does() {
     let (_mall, door) = mall().await;
     let noted = Arc::new(Mutex::new(None));
@@ -275,7 +279,7 @@ async fn every_route_decides_for_every_caller_as_the_edge_does() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_page_acts_at_the_door_of_the_path_it_stands_for() {
     let (_mall, door) = mall().await;
     let user = token("usr_1", json!({}));
