@@ -92,7 +92,7 @@ impl Drop for Held {
 mod tests {
     use super::*;
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_flow_has_one_driver_and_the_table_forgets_it_afterwards() {
         let locks = Arc::new(Locks::default());
         let (first, waited) = locks.lock("checkout", "ord_1").await;
@@ -110,7 +110,7 @@ mod tests {
         assert_eq!(locks.len(), 0);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn a_waiter_that_gives_up_leaves_nothing_behind() {
         let locks = Arc::new(Locks::default());
         let (first, _) = locks.lock("checkout", "ord_1").await;
@@ -125,7 +125,7 @@ mod tests {
         assert_eq!(locks.len(), 0);
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn the_timers_do_not_take_what_was_driven_while_they_read() {
         let locks = Arc::new(Locks::default());
         let (held, _) = locks.lock("checkout", "ord_1").await;
