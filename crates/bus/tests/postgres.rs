@@ -10,10 +10,13 @@ use common::*;
 use mallard_db::pgtest::PgServer;
 use mallard_db::{DbConfig, params};
 
+/// Nobody waits for a connection: on a slow machine that might be too long.
+const POOL_MAX: usize = 32;
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn events_published_side_by_side_on_postgres_are_applied_once_and_in_order() {
     let Some(server) = PgServer::shared() else { return };
-    let config = DbConfig::Postgres { url: server.fresh_url().await, pool_max: 8 };
+    let config = DbConfig::Postgres { url: server.fresh_url().await, pool_max: POOL_MAX };
     let world = World::on_config(&config, &["cart", "mail"], Arc::new(|_| false)).await;
     let relays: Vec<_> = ["node-1", "node-2"]
         .into_iter()
@@ -55,7 +58,7 @@ async fn events_published_side_by_side_on_postgres_are_applied_once_and_in_order
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn poison_is_parked_and_retried_on_postgres() {
     let Some(server) = PgServer::shared() else { return };
-    let config = DbConfig::Postgres { url: server.fresh_url().await, pool_max: 8 };
+    let config = DbConfig::Postgres { url: server.fresh_url().await, pool_max: POOL_MAX };
     let mut world = World::on_config(&config, &["cart"], Arc::new(|_| false)).await;
     world.subscribers[0].set("ord_1", Mode::Poison);
     world.start();
