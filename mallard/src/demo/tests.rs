@@ -106,9 +106,9 @@ async fn seeding_fills_an_empty_mall_and_a_second_time_changes_nothing() {
         .flat_map(|product| &product.variants)
         .map(|variant| (variant.id.as_str(), variant.stock))
         .collect();
-    // The catalog hands the first stock over to the inventory in its own time.
+    // The catalog hands the first stock over to the inventory in its own time. The limit, two minutes, is for a hang.
     let mut stocked = BTreeMap::new();
-    for _ in 0..2_000 {
+    for _ in 0..12_000 {
         stocked = stock(&mall, wanted.keys().copied()).await;
         if stocked.len() == wanted.len() {
             break;
