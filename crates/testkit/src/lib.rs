@@ -2,10 +2,12 @@
 //! process. A dev-dependency only.
 
 mod audit;
+mod calm;
 mod faults;
 mod http;
 
 pub use audit::{Record, audit_records, audited};
+pub use calm::{is_crowded, patiently, rest};
 pub use faults::{Odds, SeededFaults};
 pub use http::{Answer, Http};
 use mallard_db::MemoryDisk;
@@ -14,9 +16,10 @@ pub use mallard_db::pgtest;
 use mallard_rpc::{Call, Caller, CallerKind, Surface};
 use mallard_runtime::{Config, Mall, ServiceSpec, Settings, Storage};
 
-/// Returns a configuration that makes tests cheap: passwords hash in a moment.
+/// Returns a configuration that makes tests cheap: passwords hash in a moment. A call may take ten minutes, so that a machine
+/// that stands still for a while does not look like a fault.
 pub fn config() -> Config {
-    cheap(Config::defaults(""))
+    cheap(Config::defaults("")).set("rpc.deadline_default_ms", 600_000)
 }
 
 /// Makes a configuration cheap for tests.
@@ -100,7 +103,7 @@ fn user(user_id: &str, roles: &[&str], surface: Surface) -> Call {
 /// Waits until a condition holds, looking every few milliseconds.
 ///
 /// # Panics
-/// After 20 seconds, naming what was waited for.
+/// After two minutes, naming what was waited for: long enough for any machine, only to end a test that hangs.
 pub async fn eventually<F, Fut>(what: &str, mut condition: F)
 where
     F: FnMut() -> Fut,
@@ -108,7 +111,7 @@ where
 {
     let begun = tokio::time::Instant::now();
     while !condition().await {
-        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "never happened: {what}");
+        assert!(begun.elapsed() < std::time::Duration::from_secs(120), "never happened: {what}");
         tokio::time::sleep(std::time::Duration::from_millis(10)).await;
     }
 }
