@@ -10,19 +10,32 @@ set -euo pipefail
 [ -z "${MALLARD_BIN:-}" ] || { MALLARD_BIN=$(realpath "$MALLARD_BIN") && export MALLARD_BIN; }
 cd "$(dirname "$0")"
 
+# Runs what asks a server on the network until it succeeds, five times at most.
+insist() {
+  local pause=5
+  until "$@"; do
+    [ "$pause" -le 80 ] || return 1
+    echo "failed, again in $pause s: $*" >&2
+    sleep "$pause"
+    pause=$((pause * 2))
+  done
+}
+export DEBIAN_FRONTEND=noninteractive
+apt_get() { apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Update::Error-Mode=any "$@"; }
+packages() { apt_get update && apt_get install -y "${need[@]}"; }
+
 need=()
 command -v chromium >/dev/null || [ -n "${CHROMIUM:-}" ] || need+=(chromium)
 fc-list :lang=zh 2>/dev/null | grep -q . || need+=(fontconfig fonts-wqy-microhei)
 has_node() { node -e 'process.exit(Number(process.versions.node.split(".")[0]) >= 20 ? 0 : 1)' 2>/dev/null; }
 command -v npm >/dev/null || need+=(nodejs npm)
 if [ "${#need[@]}" -gt 0 ]; then
-  apt-get update -qq
-  DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "${need[@]}"
+  insist packages
 fi
-npm ci --no-audit --no-fund --silent
+insist npm ci --no-audit --no-fund --silent
 # Debian's own may be older than what drives the browser wants.
 if ! has_node; then
-  npm install --no-save --no-audit --no-fund --silent node@22
+  insist npm install --no-save --no-audit --no-fund --silent node@22
   PATH="$PWD/node_modules/node/bin:$PATH"
 fi
 if [ -z "${MALLARD_BIN:-}" ]; then
