@@ -17,6 +17,8 @@ WEEK=online-retail-smoke-week1
 PUBLIC=online-retail-2010-12_2011-08
 # Settings of whoever runs the test must not reach the mall.
 unset "${!MALLARD_@}"
+# A machine that is busy must not look like a fault: no call is given up.
+export MALLARD_RPC__DEADLINE_DEFAULT_MS=600000
 
 if [ ! -f "$DATA/$WEEK.csv.gz" ]; then
   echo "skipped: no real orders at $DATA; name their folder with MALLARD_RETAIL_DATA"
@@ -108,12 +110,12 @@ run() {
 }
 
 # Kills a replay in the middle of its papers and resumes it. A kill that came too early or too late shows in what the resumed
-# run found done; then the moment is halved towards the middle.
+# run found done; then the next one comes later or earlier by half. The middle is far wider than that, so on a machine that is
+# quick once and slow the next time some kill falls into it.
 killed_and_resumed() {
-  local name=$1 case=$2 whole_ms=$3 papers done_before kill_ms early_ms=0 late_ms=$3
+  local name=$1 case=$2 whole_ms=$3 papers done_before kill_ms=$(($3 / 2))
   papers=$(($(gzip -dc "$DATA/expected/$name-by-invoice.csv.gz" | wc -l) - 1))
-  for _ in $(seq 1 12); do
-    kill_ms=$(((early_ms + late_ms) / 2))
+  for _ in $(seq 1 40); do
     rm -rf "${WORK:?}/$case"
     replay "$name" "$case" &
     CHILD=$!
@@ -128,9 +130,9 @@ killed_and_resumed() {
     fi
     done_before=$(field done_before "$WORK/$case.json")
     if [ "$done_before" -lt $((papers / 10)) ]; then
-      early_ms=$kill_ms
+      kill_ms=$((kill_ms * 3 / 2 + 1))
     elif [ "$done_before" -gt $((papers * 9 / 10)) ]; then
-      late_ms=$kill_ms
+      kill_ms=$((kill_ms * 2 / 3))
     else
       passed "$case: killed with -9 after $done_before of $papers papers and resumed"
       compare "$name" "$case"

@@ -12,6 +12,10 @@ ROOT=$(cd "$(dirname "$0")/.." && pwd)
 # Settings of whoever runs the test must not reach the shop, nor a proxy the calls to it.
 unset "${!MALLARD_@}"
 export NO_PROXY='*' no_proxy='*'
+# A machine that is busy must not look like a fault: no time limit is near what a request takes.
+export MALLARD_GATEWAY__TIMEOUT_MS=600000 MALLARD_GATEWAY__READ_TIMEOUT_MS=600000 MALLARD_GATEWAY__BODY_TIMEOUT_MS=600000 \
+  MALLARD_GATEWAY__BODY_GRACE_MS=600000 MALLARD_GATEWAY__CHECK_TIMEOUT_MS=600000 MALLARD_HTTP__HEADER_READ_TIMEOUT_MS=600000 \
+  MALLARD_RPC__DEADLINE_DEFAULT_MS=600000
 
 WORK=$(mktemp -d)
 SHOP=
@@ -46,14 +50,20 @@ awk '/^<!-- walkthrough -->$/ { marked = 1; next }
 "$BINARY" up --data-dir "$WORK/data" --listen 127.0.0.1:0 >"$WORK/shop.out" 2>"$WORK/shop.err" &
 SHOP=$!
 ADDRESS=
-for _ in $(seq 1 600); do
+# Ten minutes only end a run that hangs.
+for _ in $(seq 1 6000); do
   ADDRESS=$(sed -n 's|^mallard is open at http://\([^ ]*\).*|\1|p' "$WORK/shop.out")
   [ -z "$ADDRESS" ] || break
   kill -0 "$SHOP" 2>/dev/null || fail "the shop ended before it was open"
   sleep 0.1
 done
-[ -n "$ADDRESS" ] || fail "the shop did not open within 60 s"
+[ -n "$ADDRESS" ] || fail "the shop did not open within ten minutes"
 head -n 1 "$WORK/shop.out"
+for _ in $(seq 1 6000); do
+  ! curl -fsS -o /dev/null "http://$ADDRESS/readyz" 2>/dev/null || break
+  kill -0 "$SHOP" 2>/dev/null || fail "the shop ended before it was ready"
+  sleep 0.1
+done
 
 # Fed as a terminal would feed it, so that nothing but the text itself makes it work. What it leaves in its variables is
 # asked afterwards.
