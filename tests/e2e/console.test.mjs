@@ -3,7 +3,7 @@
 import { test, before, after } from "node:test";
 import assert from "node:assert/strict";
 import { statSync } from "node:fs";
-import { startShop, startBrowser, visit, unique, until, PASSWORD, GOOD_CARD } from "./lib.mjs";
+import { startShop, startBrowser, visit, unique, until, seen, PASSWORD, GOOD_CARD } from "./lib.mjs";
 
 const OPERATOR = "admin@mallard.local";
 const SELLER = "lotus@mallard.local";
@@ -46,7 +46,7 @@ async function signUp(v) {
 async function buy(v, product, quantity) {
   await v.to(`/p/${product}`);
   await v.page.locator(".bar button").click();
-  await v.page.locator(".note.good").waitFor();
+  await seen(v.page.locator(".note.good"));
   await v.to("/cart");
   if (quantity > 1) {
     const total = v.page.locator(".line-total");
@@ -67,9 +67,9 @@ async function buy(v, product, quantity) {
   await v.page.fill("[name=expiry]", "12/30");
   await v.page.fill("[name=cvc]", "012");
   await v.page.locator(".pay").click();
-  await v.page.locator(".result.good").waitFor();
+  await seen(v.page.locator(".result.good"));
   await v.page.locator(".result .button").first().click();
-  await v.page.locator(".story").waitFor();
+  await seen(v.page.locator(".story"));
   return new URL(v.page.url()).pathname.replace(/^\/(en|zh)/, "");
 }
 
@@ -87,14 +87,14 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   const seller = await visit(browser, shop, { lang: "en" });
   const { page } = seller;
   await signIn(seller, SELLER, shop.password("seller-password"), "/seller");
-  await page.locator("h1").waitFor();
+  await seen(page.locator("h1"));
   await seller.shot("seller-01-overview");
   await page.locator(".head .button").click();
   await seller.shot("seller-02-new-empty");
   // What is missing is said beside its field, and what was typed stays.
   await page.fill("[name='variants[0].price']", "dear");
   await page.locator("main form .actions .button").first().click();
-  await page.locator("#e-title").waitFor();
+  await seen(page.locator("#e-title"));
   await seller.shot("seller-03-new-refused");
   const title = unique("Tide mug ");
   await page.fill("[name=title]", title);
@@ -108,7 +108,7 @@ test("a seller's product with a picture appears in the shop; its order is shippe
     await page.fill(`[name='variants[${i}].stock']`, stock);
   }
   await page.getByRole("button", { name: "Room for more variants" }).click();
-  await page.locator("[name='variants[5].price']").waitFor();
+  await seen(page.locator("[name='variants[5].price']"));
   assert.equal(await page.locator("[name=title]").inputValue(), title);
   await page.locator("main form .actions .button").first().click();
   await page.waitForURL("**/seller/products/prod_*");
@@ -120,18 +120,18 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   const add = page.locator("form[action$='/pictures/add']");
   await add.locator("[type=file]").setInputFiles({ name: "a.png", mimeType: "image/png", buffer: Buffer.from("no picture") });
   await add.locator("button").click();
-  await page.locator("#e-file").waitFor();
+  await seen(page.locator("#e-file"));
   await seller.shot("seller-05-picture-refused");
   await add.locator("[type=file]").setInputFiles({ name: "a.png", mimeType: "image/png", buffer: Buffer.alloc(5 * 1024 * 1024) });
   await add.locator("button").click();
-  await page.locator("#e-file", { hasText: "2 MiB" }).waitFor();
+  await seen(page.locator("#e-file", { hasText: "2 MiB" }));
   await add.locator("[type=file]").setInputFiles({ name: "mug.png", mimeType: "image/png", buffer: await drawing() });
   await add.locator("[name=alt]").fill("A sea-green mug");
   await add.locator("button").click();
-  await page.locator(".goods-pictures img").waitFor();
+  await seen(page.locator(".goods-pictures img"));
   await seller.shot("seller-06-picture");
   await page.locator("form[action$='/list'] button").click();
-  await page.locator(".head .state.good").waitFor();
+  await seen(page.locator(".head .state.good"));
   await seller.shot("seller-07-listed");
 
   // The shop shows it, picture and all.
@@ -148,7 +148,7 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   await other.goto(page.url());
   await page.locator("#f-title").fill(`${title} I`);
   await page.locator("#block-texts .actions .button").first().click();
-  await page.locator(".note.good").waitFor();
+  await seen(page.locator(".note.good"));
   await other.locator("#f-title").fill(`${title} II`);
   await other.locator("#block-texts .actions .button").first().click();
   await other.locator("#block-texts .note.warn a").click();
@@ -165,7 +165,7 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   await page.fill("[name=tracking_number]", "SF123456789");
   await page.locator("[name^='ship.']").fill("2");
   await page.locator("#block-ship .button").click();
-  await page.locator(".note.good").waitFor();
+  await seen(page.locator(".note.good"));
   await seller.shot("seller-10-order-partly-shipped");
   assert.equal(await page.locator("[name^='ship.']").inputValue(), "1");
   await seller.to("/seller/stock");
@@ -174,7 +174,7 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   await page.fill("[name=delta]", "4");
   await page.fill("[name=reason]", "Found behind the kiln");
   await page.locator("#block-adjust .button").click();
-  await page.locator(".note.good").waitFor();
+  await seen(page.locator(".note.good"));
   await seller.shot("seller-12-stock-adjusted");
   await seller.to("/seller/products");
   await seller.shot("seller-13-products");
@@ -183,7 +183,7 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   const operator = await visit(browser, shop, {});
   const desk = operator.page;
   await signIn(operator, OPERATOR, shop.operator(), "/operator");
-  await desk.locator("#block-live .table").waitFor();
+  await seen(desk.locator("#block-live .table"));
   await operator.shot("operator-01-dashboard");
   await operator.to("/operator/orders");
   await desk.fill("[name=number]", number);
@@ -197,12 +197,12 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   await refund.locator("[name=amount]").fill("1,000,000");
   await refund.locator("[name=reason]").fill("One came broken");
   await refund.locator("button").click();
-  await desk.locator("#e-amount").waitFor();
+  await seen(desk.locator("#e-amount"));
   await operator.shot("operator-04-refund-refused");
   assert.equal(await refund.locator("[name=reason]").inputValue(), "One came broken");
   await refund.locator("[name=amount]").fill("39.90");
   await refund.locator("button").dblclick();
-  await desk.locator(".note.good").waitFor();
+  await seen(desk.locator(".note.good"));
   await operator.shot("operator-05-refunded");
   await until("the shopper sees it", async () => {
     await shopper.to(order);
@@ -220,16 +220,16 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   await desk.selectOption("[name=level]", "login");
   await desk.fill("[name=reason]", "Chargebacks");
   await desk.locator("form[action$='/ban'] button").click();
-  await desk.locator(".note.good").waitFor();
+  await seen(desk.locator(".note.good"));
   await operator.shot("operator-08-banned");
   await until("the account is stopped", async () => (await shopper.to("/orders")).status() !== 200 || shopper.page.url().includes("/sign-in"));
   await shopper.to("/sign-in");
   await shopper.page.fill("[name=email]", email);
   await shopper.page.fill("[name=password]", PASSWORD);
   await shopper.page.locator("main form button").click();
-  await shopper.page.locator(".note.bad").waitFor();
+  await seen(shopper.page.locator(".note.bad"));
   await desk.locator("form[action$='/unban'] button").click();
-  await desk.locator(".note.good").waitFor();
+  await until("the ban is lifted", async () => (await desk.locator("form[action$='/unban']").count()) === 0);
   await shopper.page.fill("[name=email]", email);
   await shopper.page.fill("[name=password]", PASSWORD);
   await shopper.page.locator("main form button").click();
@@ -237,7 +237,7 @@ test("a seller's product with a picture appears in the shop; its order is shippe
 
   // The dashboard finds new orders by itself.
   await operator.to("/operator");
-  await desk.locator("#block-live .table").waitFor();
+  await seen(desk.locator("#block-live .table"));
   const before = await desk.locator("#block-live tbody a").first().getAttribute("href");
   await buy(shopper, product, 1);
   await until("the new order is on the dashboard", async () =>
@@ -268,7 +268,7 @@ for (const [who, email, file] of [["seller", SELLER, "seller-password"], ["opera
       for (const path of PAGES[who]) {
         const answer = await v.to(`/${who}${path}`);
         assert.equal(answer.status(), 200, path);
-        if (path === "" && v.scripts && who === "operator") await v.page.locator("#block-live[hx-trigger^=every]").waitFor();
+        if (path === "" && v.scripts && who === "operator") await seen(v.page.locator("#block-live[hx-trigger^=every]"));
         assert.ok((await v.page.locator("h1").textContent()).trim().length > 0, path);
         await v.shot(`${who}${path.replace(/\?.*/, "").replaceAll("/", "-") || "-home"}`);
       }
@@ -277,18 +277,18 @@ for (const [who, email, file] of [["seller", SELLER, "seller-password"], ["opera
       const first = v.page.locator(".table tbody a").first();
       if (await first.count()) {
         await first.click();
-        await v.page.locator(".crumbs").waitFor();
+        await seen(v.page.locator(".crumbs"));
         await v.shot(`${who}-one`);
       }
       if (who === "operator") {
         await v.to("/operator/users");
         await v.page.locator(".table tbody a").first().click();
-        await v.page.locator(".crumbs").waitFor();
+        await seen(v.page.locator(".crumbs"));
         await v.shot("operator-user");
         // The books: asked for, and there when the last service has answered, with scripts and without.
         await v.to("/operator/system/checks");
         await v.page.locator("#block-books .button").click();
-        await v.page.locator("#block-books .note.good").waitFor({ timeout: 60_000 });
+        await seen(v.page.locator("#block-books .note.good"));
         await v.shot("operator-checks-done");
       }
       await v.close();

@@ -22,10 +22,24 @@ let next = 0;
 /** Returns a text no other scenario of this run uses. */
 export const unique = (prefix) => `${prefix}${process.pid}-${next++}`;
 
+/** Longest wait of any kind, in milliseconds: it only ends a run that hangs, however busy the machine is. */
+const PATIENCE = 300_000;
+/** What keeps a busy machine from looking like a fault: no time limit of the shop is near what a page takes. */
+const PATIENT = {
+  GATEWAY__TIMEOUT_MS: 600_000, GATEWAY__READ_TIMEOUT_MS: 600_000, GATEWAY__CHECK_TIMEOUT_MS: 600_000, GATEWAY__BODY_TIMEOUT_MS: 600_000,
+  GATEWAY__BODY_GRACE_MS: 600_000, GATEWAY__COPIES__WAIT_MS: 600_000, GATEWAY__COPIES__LOAD_TIMEOUT_MS: 600_000,
+  GATEWAY__CONCURRENCY__LIMIT_MIN: 4_096, GATEWAY__CONCURRENCY__LIMIT_INITIAL: 4_096, GATEWAY__CONCURRENCY__LIMIT_MAX: 4_096,
+  GATEWAY__CONCURRENCY__ONE_SERVICE_PERCENT: 100, WEB__READ_TIMEOUT_MS: 600_000, WEB__WRITE_TIMEOUT_MS: 600_000,
+  HTTP__HEADER_READ_TIMEOUT_MS: 600_000, HTTP__IDLE_TIMEOUT_MS: 600_000, RPC__DEADLINE_DEFAULT_MS: 600_000,
+};
+
 /** Starts the real binary on an empty folder and waits until it serves the demo shop. */
 export async function startShop() {
   const folder = mkdtempSync(join(tmpdir(), "mallard-e2e-"));
-  const child = spawn(binary, ["up", "--data-dir", folder, "--listen", "127.0.0.1:0"], { stdio: ["ignore", "pipe", "pipe"] });
+  const child = spawn(binary, ["up", "--data-dir", folder, "--listen", "127.0.0.1:0"], {
+    stdio: ["ignore", "pipe", "pipe"],
+    env: { ...process.env, ...Object.fromEntries(Object.entries(PATIENT).map(([key, value]) => [`MALLARD_${key}`, String(value)])) },
+  });
   let log = "";
   for (const stream of [child.stdout, child.stderr]) stream.on("data", (text) => (log += text));
   const ended = new Promise((done) => child.once("exit", done));
@@ -37,6 +51,7 @@ export async function startShop() {
       return "";
     }
   });
+  await until("the shop is ready", async () => (await fetch(`${base}/readyz`).catch(() => null))?.ok);
   await until("the shop has goods", async () => {
     const answer = await fetch(`${base}/store/v1/products?limit=1&in_stock=true`).catch(() => null);
     return answer?.ok && (await answer.json()).products.length > 0;
@@ -69,20 +84,36 @@ export async function operator(shop) {
   return send(login.tokens.access_token);
 }
 
-/** Waits for a condition, never for a time; fails after half a minute, naming what was waited for. */
+/** Waits for a condition, never for a time; fails after some minutes, naming what was waited for. */
 export async function until(what, condition) {
-  const end = Date.now() + 30_000;
+  const end = Date.now() + PATIENCE;
   for (;;) {
-    const value = await condition();
-    if (value) return value;
+    try {
+      const value = await condition();
+      if (value) return value;
+    } catch (error) {
+      // The page it looked at has just made room for the next one.
+      if (!/context was destroyed|because of a navigation/.test(error.message)) throw error;
+    }
     if (Date.now() > end) throw new Error(`never happened: ${what}`);
     await new Promise((done) => setTimeout(done, 25));
   }
 }
 
+/** Waits for an element, and for the rest of its page: what stands below it may still be on its way. */
+export async function seen(locator) {
+  await locator.waitFor();
+  await locator.page().waitForLoadState("domcontentloaded");
+}
+
+/** Waits until an element says exactly this. */
+export function says(locator, text) {
+  return until(`${text} is said`, async () => (await locator.textContent()).trim() === text);
+}
+
 /** Starts the browser. */
 export function startBrowser() {
-  return chromium.launch({ executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
+  return chromium.launch({ timeout: PATIENCE, executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium", args: ["--no-sandbox", "--disable-gpu"] });
 }
 
 /**
@@ -99,6 +130,8 @@ export async function visit(browser, shop, { screen = "desk", lang = "en", scrip
     isMobile: screen === "phone",
     hasTouch: screen === "phone",
   });
+  context.setDefaultTimeout(PATIENCE);
+  context.setDefaultNavigationTimeout(PATIENCE);
   const faults = [];
   await context.route("**/*", (route) => {
     const url = route.request().url();
@@ -136,6 +169,7 @@ export async function visit(browser, shop, { screen = "desk", lang = "en", scrip
      * dark, too.
      */
     async shot(label) {
+      await page.waitForLoadState("load");
       // Colours do not depend on the language.
       for (const scheme of scripts && !dark && lang === "en" ? ["light", "dark"] : [dark ? "dark" : "light"]) {
         const folder = join(shots, scheme === "dark" && !dark ? `${name}-dark` : name);
@@ -148,6 +182,8 @@ export async function visit(browser, shop, { screen = "desk", lang = "en", scrip
       await fits(page, `${name} ${label}`);
     },
     async close() {
+      // Whatever a page still asks for by itself is nobody's any more.
+      await context.unrouteAll({ behavior: "ignoreErrors" });
       await context.close();
       assert.deepEqual(faults, [], name);
     },
@@ -159,7 +195,8 @@ async function unrolled(page, shoot) {
   const size = page.viewportSize();
   const height = await page.evaluate(() => document.documentElement.scrollHeight);
   await page.setViewportSize({ width: size.width, height: Math.max(height, size.height) });
-  await page.waitForLoadState("networkidle");
+  // For whoever looks at the pictures: nothing depends on it, and a page that asks again and again is never quiet for sure.
+  await page.waitForLoadState("networkidle", { timeout: 5_000 }).catch(() => {});
   await shoot();
   await page.setViewportSize(size);
 }

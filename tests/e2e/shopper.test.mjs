@@ -1,7 +1,7 @@
 // The shopper's ways through the shop, in a real browser: on a phone and on a desk, in both languages, with scripts and without.
 import { describe, test, before, after } from "node:test";
 import assert from "node:assert/strict";
-import { startShop, startBrowser, operator, visit, unique, until, PASSWORD, GOOD_CARD, DECLINED_CARD } from "./lib.mjs";
+import { startShop, startBrowser, operator, visit, unique, until, seen, says, PASSWORD, GOOD_CARD, DECLINED_CARD } from "./lib.mjs";
 
 let shop;
 let browser;
@@ -38,7 +38,7 @@ async function addFrom(v, shelf) {
   await v.to(`/c/${shelf}`);
   await v.page.locator(".card:not(:has(.tag)) a").first().click();
   await v.page.locator(".bar button").click();
-  await v.page.locator(".note.good").waitFor();
+  await seen(v.page.locator(".note.good"));
 }
 
 async function fillAddress(v) {
@@ -70,10 +70,10 @@ for (const screen of ["phone", "desk"]) {
         await page.fill("#q", lang === "zh" ? "杯" : "mug");
         await page.locator(".search button").click();
         await page.waitForURL("**/search?q=**");
-        await page.locator(".card").first().waitFor();
+        await seen(page.locator(".card").first());
         await v.shot("04-search");
         await page.locator(".card:not(:has(.tag)) a").first().click();
-        await page.locator("#product").waitFor();
+        await seen(page.locator("#product"));
         await v.shot("05-product");
         // Another variant: its price and its stock, and it is this one that goes into the cart.
         const chip = page.locator(".option .chip:not([aria-current]):not(.gone)").first();
@@ -84,8 +84,8 @@ for (const screen of ["phone", "desk"]) {
         assert.match(page.url(), /sku=sku_/);
         const price = (await page.locator(".price-big").textContent()).trim();
         await page.locator(".bar button").click();
-        await page.locator(".note.good").waitFor();
-        assert.equal((await page.locator(".badge").textContent()).trim(), "1");
+        await seen(page.locator(".note.good"));
+        await says(page.locator(".badge"), "1");
         await v.shot("06-added");
         await page.locator("#badge").click();
         assert.ok((await page.locator(".line").textContent()).includes(name));
@@ -103,24 +103,24 @@ for (const screen of ["phone", "desk"]) {
         await v.shot("09-checkout");
         // Everything that is missing is marked at once.
         await page.locator(".pay").click();
-        await page.locator(".note.bad").waitFor();
+        await seen(page.locator(".note.bad"));
         assert.ok((await page.locator("[aria-invalid=true]").count()) >= 5);
         await v.shot("10-checkout-missing");
         await fillAddress(v);
         await fillCard(v, DECLINED_CARD);
         await page.locator(".pay").click();
-        await page.locator("#e-number").waitFor();
+        await seen(page.locator("#e-number"));
         await v.shot("11-checkout-declined");
         assert.equal(await page.locator("[name=street]").inputValue(), ADDRESS.street);
         assert.equal(await page.locator("[name=number]").inputValue(), "");
-        assert.equal((await page.locator(".badge").textContent()).trim(), "1");
+        await says(page.locator(".badge"), "1");
         await fillCard(v, GOOD_CARD);
         await page.locator(".pay").click();
-        await page.locator(".result.good").waitFor();
+        await seen(page.locator(".result.good"));
         await v.shot("12-paid");
         assert.equal(await page.locator(".badge").count(), 0);
         await page.locator(".result .button").first().click();
-        await page.locator(".story").waitFor();
+        await seen(page.locator(".story"));
         await v.shot("13-order");
         assert.ok((await page.locator("address").textContent()).includes("01234"));
         // The declined attempt is there too, as what it became: cancelled.
@@ -141,7 +141,7 @@ for (const screen of ["phone", "desk"]) {
         await v.shot("18-nothing-found");
         await v.to("/account");
         await page.locator("form[action$='/sign-out'] button").click();
-        await page.locator(".note.good").waitFor();
+        await seen(page.locator(".note.good"));
         await v.close();
       });
     }
@@ -157,7 +157,7 @@ test("a double click on pay makes one order", async () => {
     await fillAddress(v);
     await fillCard(v, GOOD_CARD);
     await v.page.locator(".pay").dblclick();
-    await v.page.locator(".result.good").waitFor();
+    await seen(v.page.locator(".result.good"));
     await v.to("/orders");
     assert.equal(await v.page.locator(".order-card").count(), 1, `scripts: ${scripts}`);
     await v.close();
@@ -173,14 +173,14 @@ test("the back button after paying leads to no second order", async () => {
   await fillAddress(v);
   await fillCard(v, GOOD_CARD);
   await page.locator(".pay").click();
-  await page.locator(".result.good").waitFor();
+  await seen(page.locator(".result.good"));
   const paid = new URL(page.url()).pathname;
   await page.goBack();
   // The page is asked for anew: the cart is empty, so there is nothing to check out.
   await page.waitForURL("**/cart");
-  await page.locator(".empty").waitFor();
+  await seen(page.locator(".empty"));
   await page.goForward();
-  await page.locator(".result.good").waitFor();
+  await seen(page.locator(".result.good"));
   assert.equal(new URL(page.url()).pathname, paid);
   await v.to("/orders");
   assert.equal(await page.locator(".order-card").count(), 1);
@@ -194,8 +194,8 @@ test("two tabs change one cart and both see it", async () => {
   await other.goto("/en/c/audio");
   await other.locator(".card:not(:has(.tag)) a").first().click();
   await other.locator(".bar button").click();
-  await other.locator(".note.good").waitFor();
-  assert.equal((await other.locator(".badge").textContent()).trim(), "2");
+  await seen(other.locator(".note.good"));
+  await says(other.locator(".badge"), "2");
   await v.to("/cart");
   assert.equal(await v.page.locator(".line").count(), 2);
   // One tab removes a line while the other still shows it, and changes its quantity.
@@ -230,17 +230,19 @@ test("a price that changes on the way is shown before anything is ordered", asyn
   await fillCard(v, GOOD_CARD);
   await admin("PATCH", `/admin/v1/products/${id}`, { variants: [{ id: variants[0].id, price: money(6_000) }] });
   await page.locator(".pay").click();
-  await page.locator(".note.warn").waitFor();
+  await seen(page.locator(".note.warn"));
   assert.ok((await page.locator(".note.warn").textContent()).includes("¥60.00"));
   await v.shot("checkout-new-total");
   await v.to("/orders");
   assert.equal(await page.locator(".order-card").count(), 0);
-  await v.to("/cart");
-  await page.locator(".mark.warn").waitFor();
+  const marked = (mark) => until(`the cart marks it ${mark}`, async () => {
+    await v.to("/cart");
+    return page.locator(mark).count();
+  });
+  await marked(".mark.warn");
   await v.shot("cart-price-changed");
   await admin("POST", `/admin/v1/products/${id}/delist`, {});
-  await v.to("/cart");
-  await page.locator(".mark.bad").waitFor();
+  await marked(".mark.bad");
   await v.shot("cart-delisted");
   await v.close();
 });
@@ -256,7 +258,7 @@ test("an order for later waits, is paid after a declined card, or is cancelled",
     await page.locator("#pay-later").check();
     assert.ok(!(await page.locator("[name=number]").isVisible()));
     await page.locator(".pay").click();
-    await page.locator(".result.warn").waitFor();
+    await seen(page.locator(".result.warn"));
   };
   await order();
   await v.shot("later-result");
@@ -264,16 +266,16 @@ test("an order for later waits, is paid after a declined card, or is cancelled",
   await v.shot("later-order");
   await fillCard(v, DECLINED_CARD);
   await page.locator("form[action$='/pay'] button").click();
-  await page.locator(".note.bad").waitFor();
+  await seen(page.locator(".note.bad"));
   await v.shot("later-declined");
   await fillCard(v, GOOD_CARD);
   await page.locator("form[action$='/pay'] button").click();
-  await page.locator(".result.good").waitFor();
+  await seen(page.locator(".result.good"));
   await order();
   await page.locator(".result .button").first().click();
   await page.locator("summary").last().click();
   await page.locator("form[action$='/cancel'] button").click();
-  await page.locator(".state.bad").waitFor();
+  await seen(page.locator(".state.bad"));
   await v.shot("later-cancelled");
   await v.close();
 });
@@ -293,7 +295,7 @@ test("what fails without a new page says so and empties nothing", async () => {
     // Nobody answers.
     await page.route("**/cart/set", (route) => route.abort());
     await type("4");
-    await page.locator("#unsaved").waitFor();
+    await seen(page.locator("#unsaved"));
     assert.match(await page.locator("#unsaved").textContent(), words[lang]);
     // A mall that is full answers with a small page of its own: its words stand above the cart, in this language.
     await page.unroute("**/cart/set");
@@ -332,11 +334,11 @@ test("a quantity typed right before the checkout goes with it", async () => {
   // One that cannot be goes nowhere.
   await page.fill(".line .quantity", "0");
   await link.click();
-  assert.ok(await page.evaluate(() => document.activeElement.matches(".quantity:invalid")));
+  await until("the field has the focus", () => page.evaluate(() => document.activeElement.matches(".quantity:invalid")));
   assert.ok(page.url().endsWith("/cart"));
   // What was removed takes no focus with it.
   await page.locator(".line .icon-button").click();
-  await page.locator(".empty").waitFor();
+  await seen(page.locator(".empty"));
   await until("the page has the focus", () => page.evaluate(() => document.activeElement.id === "main"));
   await v.close();
 });
@@ -360,18 +362,18 @@ test("by keyboard alone: skip link, visible focus, into the cart", async () => {
   const { page } = v;
   await v.to("/c/tableware");
   await page.keyboard.press("Tab");
-  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+  await until("the skip link has the focus", () => page.evaluate(() => document.activeElement.className === "skip"));
   const box = await page.locator(".skip").boundingBox();
   assert.ok(box.y >= 0, "the skip link shows when it has the focus");
   await page.keyboard.press("Enter");
-  assert.equal(await page.evaluate(() => document.activeElement.id), "main");
+  await until("the page has the focus", () => page.evaluate(() => document.activeElement.id === "main"));
   await page.locator(".card:not(:has(.tag)) a").first().focus();
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   assert.notEqual(outline, "none");
   await page.keyboard.press("Enter");
   await page.locator(".bar button").focus();
   await page.keyboard.press("Enter");
-  await page.locator(".note.good").waitFor();
+  await seen(page.locator(".note.good"));
   await v.close();
 });
 
@@ -418,24 +420,24 @@ test("goods that were sent are given back, and the shop's word is on the order",
   await page.locator(".coupon summary").click();
   await page.fill("[name=coupon]", "SPRING");
   await page.locator("[name=apply]").click();
-  await page.locator("#e-coupon").waitFor();
+  await seen(page.locator("#e-coupon"));
   assert.equal(await page.locator("[name=street]").inputValue(), ADDRESS.street);
   await v.shot("coupon-unknown");
   await page.fill("[name=coupon]", "");
   await fillCard(v, GOOD_CARD);
   await page.locator(".pay").click();
-  await page.locator(".result.good").waitFor();
+  await seen(page.locator(".result.good"));
   const id = new URL(page.url()).pathname.split("/").pop();
   await admin("POST", `/admin/v1/orders/${id}/ship`, { carrier: "SF", tracking_number: "SF1234567890" });
   await v.to(`/orders/${id}`);
   await v.shot("sent");
   await page.locator("#return summary").click();
   await page.locator("#return button").click();
-  await page.locator(".note.bad").waitFor();
+  await seen(page.locator(".note.bad"));
   await page.fill("#return .quantity", "1");
   await page.fill("[name=reason]", "It is smaller than I thought");
   await page.locator("#return button").click();
-  await page.locator(".note.good").waitFor();
+  await seen(page.locator(".note.good"));
   await v.shot("return-asked");
   const { returns } = await admin("GET", "/admin/v1/returns?status=requested");
   const mine = returns.find((one) => one.order_id === id);
@@ -455,18 +457,18 @@ test("another password, and the end of an account", async () => {
   await page.fill("[name=password]", `${PASSWORD} 2`);
   await page.fill("[name=password_confirmation]", `${PASSWORD} 2`);
   await page.locator("main form button").click();
-  await page.locator("#e-current").waitFor();
+  await seen(page.locator("#e-current"));
   await v.shot("password-wrong");
   await page.fill("[name=current]", PASSWORD);
   await page.fill("[name=password]", `${PASSWORD} 2`);
   await page.fill("[name=password_confirmation]", `${PASSWORD} 2`);
   await page.locator("main form button").click();
-  await page.locator(".note.good").waitFor();
+  await seen(page.locator(".note.good"));
   await v.to("/account/delete");
   await v.shot("delete");
   await page.fill("[name=password]", `${PASSWORD} 2`);
   await page.locator("main form button").click();
-  await page.locator(".note.good").waitFor();
+  await seen(page.locator(".note.good"));
   await v.to("/account");
   await page.waitForURL("**/sign-in?next=**");
   await v.close();
@@ -481,7 +483,7 @@ test("what was bought most stands on the first page", async () => {
     if (await v.page.locator(".new-address.always").count()) await fillAddress(v);
     await fillCard(v, GOOD_CARD);
     await v.page.locator(".pay").click();
-    await v.page.locator(".result.good").waitFor();
+    await seen(v.page.locator(".result.good"));
   }
   await until("the best sellers are there", async () => {
     await v.to("/");
