@@ -115,6 +115,12 @@ pub fn sku_out(view: &SkuView) -> Option<pb::Sku> {
         image: product.picture_of(variant).map(image_out),
         in_stock: variant.in_stock,
         code: variant.code.clone(),
+        titles: product
+            .translations
+            .iter()
+            .filter(|(_, texts)| !texts.title.is_empty())
+            .map(|(tag, texts)| (tag.clone(), texts.title.clone()))
+            .collect(),
     })
 }
 
