@@ -27,9 +27,9 @@ pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
         let warm_up = if round == 0 { options.warm_up } else { std::time::Duration::ZERO };
         let time = options.duration / ROUNDS;
         let mall =
-            load::run(readers(&shop.client, &paths, options.clients).await?, warm_up, time, options.rate).await?;
+            load::run(&mut readers(&shop.client, &paths, options.clients).await?, warm_up, time, options.rate).await?;
         let plain =
-            load::run(readers(&bare.client, &paths, options.clients).await?, warm_up, time, options.rate).await?;
+            load::run(&mut readers(&bare.client, &paths, options.clients).await?, warm_up, time, options.rate).await?;
         rates.0.push(mall.rate());
         rates.1.push(plain.rate());
         last = mall.to_json();

@@ -15,10 +15,10 @@ use crate::http::Client;
 
 /// Runs the scenario.
 pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
-    let clients = buyers(shop, options.clients, options).await?;
+    let mut clients = buyers(shop, options.clients, options).await?;
     let paid = clients.first().map(|buyer| Arc::clone(&buyer.paid)).unwrap_or_default();
     let before = shop.statements().await?;
-    let report = load::run(clients, options.warm_up, options.duration, options.rate).await?;
+    let report = load::run(&mut clients, options.warm_up, options.duration, options.rate).await?;
     let statements = shop.statements().await? - before;
     let mut result = report.to_json();
     result["scenario"] = json!("checkout");

@@ -63,6 +63,7 @@ impl Report {
         }
     }
 
+    /// Adds what another client saw at the same time.
     fn merge(&mut self, other: Report) -> anyhow::Result<()> {
         self.latency.add(other.latency)?;
         self.refusal.add(other.refusal)?;
@@ -75,6 +76,17 @@ impl Report {
         for (code, count) in other.errors {
             *self.errors.entry(code).or_default() += count;
         }
+        Ok(())
+    }
+
+    /// Adds what another stretch of time showed, which came before or after this one.
+    ///
+    /// # Errors
+    /// The histograms do not fit, which those made here always do.
+    pub fn append(&mut self, other: Report) -> anyhow::Result<()> {
+        let elapsed = self.elapsed + other.elapsed;
+        self.merge(other)?;
+        self.elapsed = elapsed;
         Ok(())
     }
 
@@ -113,8 +125,9 @@ pub trait Work: Send + 'static {
 
 /// Runs all clients for the warm-up and the measured time. With a rate, arrivals are spread evenly, each is taken by the first
 /// client that is free, and latency counts from the moment it was due, so that a slow mall cannot slow the load down unseen.
+/// The clients come back as they are at the end.
 pub async fn run<W: Work>(
-    clients: Vec<W>,
+    clients: &mut Vec<W>,
     warm_up: Duration,
     duration: Duration,
     rate: Option<f64>,
@@ -125,7 +138,7 @@ pub async fn run<W: Work>(
     let gap = rate.map(|rate| 1.0 / rate.max(0.001));
     let arrivals = Arc::new(AtomicU64::new(0));
     let mut tasks = tokio::task::JoinSet::new();
-    for mut client in clients {
+    for mut client in clients.drain(..) {
         let arrivals = Arc::clone(&arrivals);
         tasks.spawn(async move {
             let mut report = Report::new()?;
@@ -144,12 +157,14 @@ pub async fn run<W: Work>(
                 }
             }
             report.elapsed = measured.elapsed();
-            Ok::<_, anyhow::Error>(report)
+            Ok::<_, anyhow::Error>((client, report))
         });
     }
     let mut total = Report::new()?;
-    while let Some(report) = tasks.join_next().await {
-        total.merge(report??)?;
+    while let Some(ended) = tasks.join_next().await {
+        let (client, report) = ended??;
+        clients.push(client);
+        total.merge(report)?;
     }
     Ok(total)
 }

@@ -32,10 +32,10 @@ pub async fn run(shop: &BenchShop, options: &Options) -> anyhow::Result<Value> {
         let mut rates = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let warm_up = if round == 0 { options.warm_up } else { Duration::ZERO };
-            let mall = readers(&shop.client, &paths, options.clients).await?;
-            let mall = load::run(mall, warm_up, share(options.duration), options.rate).await?;
-            let plain = readers(&bare.client, &paths, options.clients).await?;
-            let plain = load::run(plain, warm_up, share(options.duration), options.rate).await?;
+            let mut mall = readers(&shop.client, &paths, options.clients).await?;
+            let mall = load::run(&mut mall, warm_up, share(options.duration), options.rate).await?;
+            let mut plain = readers(&bare.client, &paths, options.clients).await?;
+            let plain = load::run(&mut plain, warm_up, share(options.duration), options.rate).await?;
             rates.0.push(mall.rate());
             rates.1.push(plain.rate());
             result = mall.to_json();

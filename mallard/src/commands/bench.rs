@@ -129,6 +129,7 @@ fn print(result: &Value) {
         ("peak per second", "peak_per_second"),
         ("offered per second", "offered_per_second"),
         ("goodput as a share of the peak", "goodput_ratio"),
+        ("of each round", "goodput_ratios"),
         ("refused", "refused"),
         ("refusals ms", "refusal_ms"),
     ] {
