@@ -2,6 +2,7 @@
 //! form goes on as if it had been sent so the first time.
 
 use askama::Template;
+use futures_util::future::BoxFuture;
 use http::StatusCode;
 use mallard_proto::identity::v1::ReauthenticateRequest;
 use mallard_types::{Error, Kind, Micros, Result};
@@ -14,7 +15,7 @@ use crate::ask::Ask;
 const PASSWORD: &str = "_password";
 const MICROS_PER_SECOND: Micros = 1_000_000;
 /// Code of the refusal that asks for the password.
-pub const CODE: &str = "reauthentication_required";
+const CODE: &str = "reauthentication_required";
 
 #[derive(Template)]
 #[template(path = "console/confirm.html")]
@@ -30,8 +31,27 @@ pub fn brings_password(ask: &Ask) -> bool {
     ask.form.pairs().any(|(name, _)| name == PASSWORD)
 }
 
+/// Answers a page of a console. A form that needs the password is asked for it, and goes on with everything that was typed.
+///
+/// # Errors
+/// Whatever keeps the page from being made.
+pub async fn guard(
+    ask: &Ask,
+    is_form: bool,
+    shell: impl Fn() -> Shell,
+    page: BoxFuture<'_, Result<Answer>>,
+) -> Result<Answer> {
+    if is_form && let Proof::Again(status, error) = prove(ask).await? {
+        return question(ask, shell(), status, error);
+    }
+    match page.await {
+        Err(error) if error.code == CODE => question(ask, shell(), StatusCode::FORBIDDEN, ""),
+        answered => answered,
+    }
+}
+
 /// What became of the password that came with a form.
-pub enum Proof {
+enum Proof {
     /// None came, or it was the right one.
     Go,
     /// It was wrong; the question again.
@@ -39,10 +59,7 @@ pub enum Proof {
 }
 
 /// Proves who is there where a form brings a password.
-///
-/// # Errors
-/// Identity's when it does not answer.
-pub async fn prove(ask: &Ask) -> Result<Proof> {
+async fn prove(ask: &Ask) -> Result<Proof> {
     if !brings_password(ask) {
         return Ok(Proof::Go);
     }
@@ -77,10 +94,7 @@ fn refused(ask: &Ask, error: Error) -> Result<Proof> {
 }
 
 /// Asks for the password, keeping what was typed.
-///
-/// # Errors
-/// `page_unwritable`.
-pub fn question(ask: &Ask, shell: Shell, status: StatusCode, error: &'static str) -> Result<Answer> {
+fn question(ask: &Ask, shell: Shell, status: StatusCode, error: &'static str) -> Result<Answer> {
     let kept = ask.form.pairs().filter(|(name, _)| !matches!(*name, "_csrf" | PASSWORD));
     let page = Page {
         s: shell,

@@ -1,6 +1,6 @@
 //! How many of each line of an order: asked for, and read.
 
-use mallard_proto::order::v1::{LineInput, Order, OrderLine};
+use mallard_proto::order::v1::{AdminShipOrderRequest, LineInput, Order, OrderLine};
 use mallard_types::{Error, Result};
 
 use super::form::{self, Input};
@@ -26,17 +26,24 @@ pub fn fields(c: &'static Words, order: &Order) -> Vec<Input> {
     .collect()
 }
 
-/// Reads carrier and number of a parcel. The order tells parcels that are sent twice apart by their number.
+/// Reads the form of a parcel: carrier, number, version and what goes in. The version keeps a form that is sent twice from
+/// shipping twice; the order tells parcels apart by their number.
 ///
 /// # Errors
-/// `required` beside the field that is empty.
-pub fn parcel(form: &Fields) -> Result<(String, String)> {
+/// `required` beside the field that is empty; `quantity_out_of_range` beside one that is no number.
+pub fn parcel(form: &Fields, id: &str) -> Result<AdminShipOrderRequest> {
     for name in ["carrier", "tracking_number"] {
         if form.get(name).is_empty() {
             return Err(Error::invalid("required", "a parcel has a carrier and a number").param(name));
         }
     }
-    Ok((form.get("carrier").to_owned(), form.get("tracking_number").to_owned()))
+    Ok(AdminShipOrderRequest {
+        id: id.to_owned(),
+        carrier: form.get("carrier").to_owned(),
+        tracking_number: form.get("tracking_number").to_owned(),
+        if_version: form.number("version"),
+        lines: named(form, "ship.", true)?,
+    })
 }
 
 /// Names the field of the line that the order refused, where the refusal is about one: too many units of it were named.
@@ -120,10 +127,13 @@ mod tests {
 
     #[test]
     fn a_parcel_has_a_carrier_and_a_number() {
-        let param = |text: &str| parcel(&Fields::parse(text.as_bytes())).unwrap_err().param.unwrap().into_owned();
+        let param =
+            |text: &str| parcel(&Fields::parse(text.as_bytes()), "ord_1").unwrap_err().param.unwrap().into_owned();
         assert_eq!(param("tracking_number=1"), "carrier");
         assert_eq!(param("carrier=SF&tracking_number=+"), "tracking_number");
-        assert!(parcel(&Fields::parse(b"carrier=SF&tracking_number=1")).is_ok());
+        let read = parcel(&Fields::parse(b"carrier=SF&tracking_number=1&version=7&ship.sku_1=2"), "ord_1").unwrap();
+        assert_eq!((read.id.as_str(), read.carrier.as_str(), read.tracking_number.as_str()), ("ord_1", "SF", "1"));
+        assert_eq!((read.if_version, read.lines.len()), (Some(7), 1));
     }
 
     #[test]

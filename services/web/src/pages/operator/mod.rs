@@ -27,7 +27,6 @@ mod user;
 mod users;
 
 use futures_util::future::BoxFuture;
-use http::StatusCode;
 use mallard_types::Result;
 
 pub use system::Examination;
@@ -35,7 +34,7 @@ pub use system::Examination;
 use super::decoded;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::confirm::{self, Proof};
+use crate::console::confirm;
 use crate::console::shell::Shell;
 use crate::console::text::Words as Common;
 use text::Words;
@@ -172,22 +171,12 @@ impl Route {
     }
 }
 
-/// Answers a page. A form that needs the password is asked for it, and goes on with everything that was typed.
+/// Answers a page.
 ///
 /// # Errors
 /// Whatever keeps it from being made.
 pub async fn answer(ask: &Ask, route: Route, is_form: bool) -> Result<Answer> {
-    let question = |status, error| {
-        let shell = shell(ask, ask.t.password, "");
-        confirm::question(ask, shell, status, error)
-    };
-    if is_form && let Proof::Again(status, error) = confirm::prove(ask).await? {
-        return question(status, error);
-    }
-    match page(ask, route, is_form).await {
-        Err(error) if error.code == confirm::CODE => question(StatusCode::FORBIDDEN, ""),
-        answered => answered,
-    }
+    confirm::guard(ask, is_form, || shell(ask, ask.t.password, ""), page(ask, route, is_form)).await
 }
 
 fn page<'a>(ask: &'a Ask, route: Route, is_form: bool) -> BoxFuture<'a, Result<Answer>> {

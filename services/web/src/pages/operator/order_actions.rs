@@ -2,9 +2,7 @@
 //! and a key, so that sent twice it counts once.
 
 use mallard_proto::common::v1::Money as MoneyMessage;
-use mallard_proto::order::v1::{
-    AdminDeliverOrderRequest, AdminRefundOrderRequest, AdminShipOrderRequest, CancelOrderRequest,
-};
+use mallard_proto::order::v1::{AdminDeliverOrderRequest, AdminRefundOrderRequest, CancelOrderRequest};
 use mallard_types::{Currency, Error, Result};
 
 use super::order::{Refused, render};
@@ -22,14 +20,7 @@ use crate::domain::minor;
 pub async fn ship(ask: &Ask, id: &str) -> Result<Answer> {
     let done = async {
         let caller = permit(ask, "POST", "/admin/v1/orders/{}/ship", &[id]).await?;
-        let (carrier, tracking_number) = parcel(&ask.form)?;
-        let request = AdminShipOrderRequest {
-            id: id.to_owned(),
-            carrier,
-            tracking_number,
-            if_version: ask.form.number("version"),
-            lines: named(&ask.form, "ship.", true)?,
-        };
+        let request = parcel(&ask.form, id)?;
         let mut client = ask.site.peers.order();
         ask.write(&caller, client.admin_ship_order(request)).await.map(drop).map_err(|error| at_line(error, "ship."))
     };

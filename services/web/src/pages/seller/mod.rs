@@ -23,14 +23,13 @@ mod text;
 mod variants;
 
 use futures_util::future::BoxFuture;
-use http::StatusCode;
 use mallard_rpc::Caller;
 use mallard_types::{Error, Result};
 
 use super::decoded;
 use crate::answer::Answer;
 use crate::ask::Ask;
-use crate::console::confirm::{self, Proof};
+use crate::console::confirm;
 use crate::console::shell::Shell;
 use text::Words;
 
@@ -131,14 +130,7 @@ impl Route {
 /// # Errors
 /// Whatever keeps it from being made.
 pub async fn answer(ask: &Ask, route: Route, is_form: bool) -> Result<Answer> {
-    let question = |status, error| confirm::question(ask, shell(ask, ask.t.password, ""), status, error);
-    if is_form && let Proof::Again(status, error) = confirm::prove(ask).await? {
-        return question(status, error);
-    }
-    match page(ask, route, is_form).await {
-        Err(error) if error.code == confirm::CODE => question(StatusCode::FORBIDDEN, ""),
-        answered => answered,
-    }
+    confirm::guard(ask, is_form, || shell(ask, ask.t.password, ""), page(ask, route, is_form)).await
 }
 
 fn page<'a>(ask: &'a Ask, route: Route, is_form: bool) -> BoxFuture<'a, Result<Answer>> {

@@ -1,7 +1,7 @@
 //! Paid orders with goods of the seller's, and how they go out.
 
 use http::StatusCode;
-use mallard_proto::order::v1::{AdminShipOrderRequest, GetOrderRequest, Order, OrderStatus, SellerListOrdersRequest};
+use mallard_proto::order::v1::{GetOrderRequest, Order, OrderStatus, SellerListOrdersRequest};
 use mallard_types::{Error, Result};
 
 use super::text::Words;
@@ -11,7 +11,7 @@ use crate::ask::Ask;
 use crate::console::form::{Input, mark, status};
 use crate::console::link;
 use crate::console::panel::Panel;
-use crate::console::shipping::{self, at_line, named, parcel, unsent};
+use crate::console::shipping::{self, at_line, parcel, unsent};
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
 use crate::pages::address_form::written;
@@ -169,21 +169,14 @@ fn ship_part(ask: &Ask, order: &Order, refused: Option<&Error>) -> Part {
     Part::Form(Box::new(form))
 }
 
-/// Ships what is named of each line. The version keeps a form that is sent twice from shipping twice.
+/// Ships what is named of each line.
 ///
 /// # Errors
 /// `order_not_found`, `forbidden`.
 pub async fn ship(ask: &Ask, id: &str) -> Result<Answer> {
     let done = async {
         let caller = permit(ask, "POST", "/seller/v1/orders/{}/ship", &[id]).await?;
-        let (carrier, tracking_number) = parcel(&ask.form)?;
-        let request = AdminShipOrderRequest {
-            id: id.to_owned(),
-            carrier,
-            tracking_number,
-            if_version: ask.form.number("version"),
-            lines: named(&ask.form, "ship.", true)?,
-        };
+        let request = parcel(&ask.form, id)?;
         let mut client = ask.site.peers.order();
         ask.write(&caller, client.seller_ship_order(request)).await.map(drop).map_err(|error| at_line(error, "ship."))
     };
