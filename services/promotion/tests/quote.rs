@@ -6,7 +6,7 @@ use mallard_proto::catalog::v1::catalog_service_server::{CatalogService, Catalog
 use mallard_proto::common::v1::{Money, RunChecksRequest, RunChecksResponse};
 use mallard_proto::promotion::v1::promotion_service_client::PromotionServiceClient;
 use mallard_proto::promotion::v1::{Quote, QuoteLineInput, QuoteRequest};
-use mallard_rpc::{Caller, ServiceChannel, Surface};
+use mallard_rpc::ServiceChannel;
 use mallard_runtime::{Clock, Mall, Parts, ServiceSpec, Settings};
 use mallard_testkit::{as_guest, as_stranger, as_system, as_user, settings, several, start};
 use mallard_types::{Error, Result};
@@ -30,7 +30,6 @@ fn sku(sku_id: String) -> Option<catalog::Sku> {
         sellable: note != "delisted",
         image: Some(catalog::Image { url: "/media/mug.svg".into(), ..Default::default() }),
         code: "MUG-1".into(),
-        titles: [("zh".to_owned(), "港湾马克杯".to_owned())].into(),
         sku_id,
         ..Default::default()
     })
@@ -132,23 +131,6 @@ async fn a_basket_is_priced_line_by_line_for_fifteen_minutes() {
     let expires_at = quote.expires_at.unwrap().micros();
     let after = expires_at - 1_800_000_000_000_000;
     assert!((900_000_000..930_000_000).contains(&after), "{after} microseconds");
-}
-
-#[tokio::test]
-async fn goods_are_named_in_the_language_of_who_asks_where_the_seller_wrote_it() {
-    let mall = several(vec![mallard_promotion::service(), catalog_spec()]).await;
-    for (language, title) in [
-        ("zh", "港湾马克杯"),
-        ("zh-CN", "港湾马克杯"),
-        ("en", "Harbour mug"),
-        ("", "Harbour mug"),
-        ("zhx", "Harbour mug"),
-    ] {
-        let caller = Caller { language: language.to_owned(), surface: Surface::Store, ..Caller::default() };
-        let call = mallard_rpc::Call { caller, ..mallard_rpc::Call::default() };
-        let quote = mallard_rpc::scope(call, quote(&mall, vec![line("sku_990", 1)])).await.unwrap();
-        assert_eq!(quote.lines[0].title, title, "{language:?}");
-    }
 }
 
 #[tokio::test]

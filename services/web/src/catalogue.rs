@@ -21,8 +21,6 @@ use crate::view::variant_price;
 
 /// How long an id that no listed product has is remembered.
 const ABSENT: Duration = Duration::from_millis(250);
-/// How long the title of a product that was in somebody's cart is remembered.
-const SEEN: Duration = Duration::from_secs(600);
 
 /// The shelves of the shop.
 #[derive(Debug, Default)]
@@ -94,8 +92,6 @@ pub struct Catalogue {
     rows: Cache<Arc<Vec<String>>, Arc<Vec<Product>>>,
     /// Currency of the products seen last.
     currency: RwLock<Currency>,
-    /// Products seen lately, for their titles only. Whoever checks out has just seen the cart, which reads them anew.
-    seen: Cache<String, Arc<Product>>,
 }
 
 impl Catalogue {
@@ -109,7 +105,6 @@ impl Catalogue {
             lists: Cache::new("web_lists", options),
             currency: RwLock::new(Currency::CNY),
             rows: Cache::new("web_rows", Options { capacity: 8, ..options }),
-            seen: Cache::new("web_titles", Options::new(config.catalogue_max, SEEN)),
         }
     }
 
@@ -173,11 +168,7 @@ impl Catalogue {
         }
         let request = BatchGetProductsRequest { ids };
         let answer = self.client.clone().batch_get_products(request).await.map_err(mallard_rpc::error)?;
-        let products = answer.into_inner().products;
-        for product in &products {
-            self.seen.insert_versioned(product.id.clone(), product.version, Arc::new(product.clone()));
-        }
-        Ok(products)
+        Ok(answer.into_inner().products)
     }
 
     /// Returns the listed products among these ids in their order, the same for everybody.
@@ -192,10 +183,5 @@ impl Catalogue {
             Ok(Arc::new(products))
         };
         self.rows.get_or_load(ids, load).await
-    }
-
-    /// Returns the title in a language where it is known without asking; quotes name goods in the shop's own language.
-    pub fn known_title(&self, product_id: &str, lang: Lang) -> Option<String> {
-        Some(title(&*self.seen.get(&product_id.to_owned())?, lang).to_owned())
     }
 }

@@ -297,6 +297,13 @@ impl Product {
         self.variants.iter().find(|variant| variant.id == sku_id)
     }
 
+    /// Returns the title in a language, a tag such as `zh` or `zh-CN`; the first title where there is none in it.
+    pub fn title_in(&self, language: &str) -> &str {
+        let primary = language.split('-').next().unwrap_or_default();
+        let texts = self.translations.get(language).or_else(|| self.translations.get(primary));
+        texts.map_or(&self.title, |texts| &texts.title)
+    }
+
     /// Returns the text that `q` is looked for in: titles and descriptions in every language, lower case.
     pub fn words(&self) -> String {
         let mut words = format!("{}\n{}", self.title, self.description);

@@ -99,15 +99,15 @@ pub fn facets_out(facets: &Facets) -> pb::Facets {
     }
 }
 
-/// Writes a SKU; `None` when its product has no such variant.
-pub fn sku_out(view: &SkuView) -> Option<pb::Sku> {
+/// Writes a SKU, named in a language; `None` when its product has no such variant.
+pub fn sku_out(view: &SkuView, language: &str) -> Option<pb::Sku> {
     let product = &view.product;
     let variant = product.variant(&view.sku_id)?;
     Some(pb::Sku {
         sku_id: variant.id.clone(),
         product_id: product.id.clone(),
         seller_id: product.seller_id.clone(),
-        title: product.title.clone(),
+        title: product.title_in(language).to_owned(),
         options: variant.options.clone(),
         price: Some(MoneyOut::from(variant.price)),
         sellable: product.status == Status::Listed,
@@ -115,12 +115,6 @@ pub fn sku_out(view: &SkuView) -> Option<pb::Sku> {
         image: product.picture_of(variant).map(image_out),
         in_stock: variant.in_stock,
         code: variant.code.clone(),
-        titles: product
-            .translations
-            .iter()
-            .filter(|(_, texts)| !texts.title.is_empty())
-            .map(|(tag, texts)| (tag.clone(), texts.title.clone()))
-            .collect(),
     })
 }
 

@@ -74,9 +74,13 @@ impl CatalogService for Rpc {
 
     async fn batch_get_skus(&self, request: Request<pb::BatchGetSkusRequest>) -> Answer<pb::BatchGetSkusResponse> {
         // Products that are not for sale are among them.
-        with_current(|call| call.caller.require_identity()).map_err(status)?;
+        let language = with_current(|call| {
+            call.caller.require_identity()?;
+            Ok(call.caller.language.clone())
+        })
+        .map_err(status)?;
         let (views, missing) = self.0.skus(request.into_inner().sku_ids).await.map_err(status)?;
-        let skus = views.iter().filter_map(convert::sku_out).collect();
+        let skus = views.iter().filter_map(|view| convert::sku_out(view, &language)).collect();
         Ok(Response::new(pb::BatchGetSkusResponse { skus, missing }))
     }
 

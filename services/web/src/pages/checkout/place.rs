@@ -257,10 +257,7 @@ fn out_of_stock(ask: &Ask, error: &Error) -> String {
     let recall = ask.session.as_ref().and_then(|session| session.recall.lock().clone());
     let line = recall.as_ref().and_then(|recall| recall.offer.quote.lines.iter().find(|line| line.sku_id == sku));
     match line {
-        Some(line) => {
-            let known = ask.site.catalogue.known_title(&line.product_id, ask.lang);
-            fill(ask.t.out_of_stock, known.unwrap_or_else(|| line.title.clone()))
-        }
+        Some(line) => fill(ask.t.out_of_stock, &line.title),
         None => ask.t.out_of_stock_any.to_owned(),
     }
 }

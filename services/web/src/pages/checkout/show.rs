@@ -74,15 +74,14 @@ impl Sums {
 }
 
 /// Makes the line of a quote.
-fn line_view(ask: &Ask, line: &mallard_proto::promotion::v1::QuoteLine) -> LineView {
-    let title = ask.site.catalogue.known_title(&line.product_id, ask.lang).unwrap_or_else(|| line.title.clone());
+fn line_view(line: &mallard_proto::promotion::v1::QuoteLine) -> LineView {
     LineView {
-        picture: picture_at(&line.image_url, &title),
+        picture: picture_at(&line.image_url, &line.title),
         options: options(&line.options),
         unit_price: shown(&line.unit_price),
         quantity: line.quantity,
         total: shown(&line.line_total),
-        title,
+        title: line.title.clone(),
     }
 }
 
@@ -243,7 +242,7 @@ pub fn render(ask: &Ask, status: StatusCode, shown: Shown, trouble: Trouble, err
         coupon_error: error
             .filter(|error| error.param.as_deref().is_some_and(|param| param.starts_with("coupon_codes")))
             .map_or("", |_| ask.t.coupon_bad),
-        lines: quote.lines.iter().map(|line| line_view(ask, line)).collect(),
+        lines: quote.lines.iter().map(line_view).collect(),
         quote: Sums::of_quote(&quote),
     };
     Answer::with(status, &page)
