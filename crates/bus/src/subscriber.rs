@@ -23,7 +23,7 @@ const PAGE_ROWS: usize = MANY_MAX;
 /// Payload of one call; well below what a channel takes.
 const CALL_BYTES_MAX: usize = 1024 * 1024;
 
-/// Pages read before starting again at the first row, where keys that failed and rows that committed late are waiting.
+/// Pages read before starting again at the first row, where keys that failed are waiting.
 const ROUND_PAGES_MAX: usize = 64;
 
 /// Pause between a bell and reading: events of one request come close together and travel in one page.
@@ -36,6 +36,11 @@ const KEYS_OF_ONE_AWAY: usize = 8;
 const DEADLINE: Duration = Duration::from_secs(30);
 
 const PAGE: &str = "SELECT seq, event_id, kind, event_key, at_us, trace, payload, appended_at, attempts FROM outbox \
+     WHERE subscriber = ? ORDER BY seq LIMIT ?";
+
+/// As [`PAGE`], behind rows that stay, and how many of those there are.
+const PAGE_BEHIND: &str = "SELECT seq, event_id, kind, event_key, at_us, trace, payload, appended_at, attempts, \
+     (SELECT COUNT(*) FROM outbox WHERE subscriber = ? AND seq <= ?) FROM outbox \
      WHERE subscriber = ? AND seq > ? ORDER BY seq LIMIT ?";
 
 const DELETE: &str = "DELETE FROM outbox WHERE seq IN ({})";
@@ -47,6 +52,14 @@ struct OutboxRow {
     event: Envelope,
     appended_at: Micros,
     attempts: i64,
+}
+
+/// The rows of a round that stay behind because their keys wait.
+#[derive(Default)]
+struct Behind {
+    /// Number of the last row of their pages.
+    seq: i64,
+    rows: usize,
 }
 
 /// What came of one call.
@@ -141,24 +154,43 @@ impl Delivery {
         }
         let now = Instant::now();
         self.waiting.retain(|_, until| *until > now);
-        let mut after = 0;
+        let mut behind = Behind::default();
         for _ in 0..ROUND_PAGES_MAX {
-            let params = params![self.target.service, after, PAGE_ROWS as i64];
-            let rows = self.db.query(PAGE, params).await?;
-            let full = rows.len() == PAGE_ROWS;
-            let page = rows.iter().map(decode).collect::<Result<Vec<_>, mallard_db::Error>>()?;
-            let Some(last) = page.last() else { return Ok(false) };
-            after = last.seq;
-            self.deliver_page(page).await?;
-            if !full {
+            let Some(page) = self.page(&behind).await? else { return Ok(true) };
+            let Some(last) = page.last().map(|row| row.seq) else { return Ok(false) };
+            let rows = page.len();
+            let stay = rows - self.deliver_page(page).await?;
+            if rows < PAGE_ROWS {
                 return Ok(false);
+            }
+            // While none stays the next page begins at the first row again.
+            if stay > 0 {
+                behind = Behind { seq: last, rows: behind.rows + stay };
             }
         }
         Ok(true)
     }
 
-    /// Delivers the rows of a page whose keys do not wait, and deletes those that were accepted.
-    async fn deliver_page(&mut self, page: Vec<OutboxRow>) -> Result<(), Away> {
+    /// Reads the next page. `None` when there are others than the known rows before it: a row is numbered before it commits,
+    /// so an earlier event of a key may come to light after rows with greater numbers, and must not be overtaken.
+    async fn page(&self, behind: &Behind) -> Result<Option<Vec<OutboxRow>>, Away> {
+        let (service, rows_max) = (self.target.service, PAGE_ROWS as i64);
+        let rows = if behind.rows == 0 {
+            self.db.query(PAGE, params![service, rows_max]).await?
+        } else {
+            self.db.query(PAGE_BEHIND, params![service, behind.seq, service, behind.seq, rows_max]).await?
+        };
+        if let (true, Some(row)) = (behind.rows > 0, rows.first())
+            && row.get::<i64>(9)? != behind.rows as i64
+        {
+            return Ok(None);
+        }
+        Ok(Some(rows.iter().map(decode).collect::<Result<_, mallard_db::Error>>()?))
+    }
+
+    /// Delivers the rows of a page whose keys do not wait, deletes those that were accepted, and returns how many these are.
+    async fn deliver_page(&mut self, page: Vec<OutboxRow>) -> Result<usize, Away> {
+        let mut accepted = 0;
         let mut rows = page.into_iter().peekable();
         while rows.peek().is_some() {
             let mut call = Vec::new();
@@ -177,13 +209,14 @@ impl Delivery {
             }
             let delivered = self.deliver(call).await?;
             let away = delivered.accepted.is_empty() && delivered.failed.len() >= KEYS_OF_ONE_AWAY;
+            accepted += delivered.accepted.len();
             self.delete(delivered.accepted).await?;
             self.set_aside(delivered.failed).await?;
             if away {
                 return Err(Away(Error::unavailable("nothing_accepted", "the subscriber accepts nothing")));
             }
         }
-        Ok(())
+        Ok(accepted)
     }
 
     async fn deliver(&mut self, rows: Vec<OutboxRow>) -> Result<Delivered, Away> {

@@ -9,6 +9,8 @@ use std::time::Duration;
 use common::*;
 use mallard_db::pgtest::PgServer;
 use mallard_db::{DbConfig, params};
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
 
 /// Nobody waits for a connection: on a slow machine that might be too long.
 const POOL_MAX: usize = 32;
@@ -50,9 +52,66 @@ async fn events_published_side_by_side_on_postgres_are_applied_once_and_in_order
         for id in &effects {
             by_key.entry(&id[..5]).or_default().push(id);
         }
-        assert!(by_key.values().all(|ids| ids.is_sorted() && ids.len() == 100), "{}", subscriber.name);
+        for (key, ids) in by_key {
+            assert!(ids.is_sorted() && ids.len() == 100, "{} of {key}: {ids:?}", subscriber.name);
+        }
     }
     relays.iter().for_each(|relay| relay.abort());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_event_that_commits_late_is_not_overtaken_by_what_its_key_publishes_afterwards() {
+    let Some(server) = PgServer::shared() else { return };
+    for one_stays_behind in [false, true] {
+        let config = DbConfig::Postgres { url: server.fresh_url().await, pool_max: POOL_MAX };
+        let mut world = World::on_config(&config, &["cart"], Arc::new(|_| false)).await;
+        // The first event has its number, and is not there yet.
+        let ((numbered, is_numbered), (commit, may_commit)) = (oneshot::channel(), oneshot::channel::<()>());
+        let ends = Mutex::new(Some((numbered, may_commit)));
+        let (db, outbox, event) = (world.db.clone(), world.bus.outbox(), world.event("evt_late_1", "ord_late"));
+        let late = tokio::spawn(async move {
+            let published: mallard_types::Result<()> = db
+                .tx("order.place", move |tx| {
+                    let (outbox, event, ends) = (outbox.clone(), event.clone(), ends.lock().take());
+                    async move {
+                        outbox.append(&tx, event).await?;
+                        let (numbered, may_commit) = ends.unwrap();
+                        numbered.send(()).unwrap();
+                        may_commit.await.unwrap();
+                        Ok(())
+                    }
+                })
+                .await;
+            published.unwrap();
+        });
+        is_numbered.await.unwrap();
+
+        // More than a page comes after it.
+        let events = (0..400).map(|n| world.event(&format!("evt_{n:03}"), &format!("ord_{n:03}"))).collect();
+        publish(&world.bus, &world.db, events).await;
+        if one_stays_behind {
+            world.subscribers[0].set("ord_007", Mode::Away);
+        }
+        let ((reached, is_reached), (open, opened)) = (oneshot::channel(), oneshot::channel());
+        *world.subscribers[0].ledger.gate.lock() = Some((reached, opened));
+        world.start();
+        is_reached.await.unwrap();
+        // The first page is read and not answered.
+        commit.send(()).unwrap();
+        late.await.unwrap();
+        world.publish("evt_late_2", "ord_late").await;
+        open.send(()).unwrap();
+        let cart = &world.subscribers[0];
+        let of_late = async || {
+            let effects = cart.effects().await;
+            effects.into_iter().filter(|id| id.starts_with("evt_late")).collect::<Vec<_>>()
+        };
+        eventually("both are applied", async || of_late().await.len() == 2).await;
+        assert_eq!(of_late().await, ["evt_late_1", "evt_late_2"], "one stays behind: {one_stays_behind}");
+        cart.heal("ord_007");
+        world.drained().await;
+        assert_eq!(cart.effects().await.len(), 402);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

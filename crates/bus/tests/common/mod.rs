@@ -15,6 +15,7 @@ use mallard_proto::common::v1::{Check, Money};
 use mallard_rpc::{Call, Channels};
 use mallard_types::{Error, Micros, Result};
 use parking_lot::Mutex;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tonic::service::Routes;
@@ -51,6 +52,8 @@ pub struct Ledger {
     pub calls: Mutex<Vec<Call>>,
     /// Whether it takes many events at once, and how many it got so.
     pub many: Mutex<Option<Vec<usize>>>,
+    /// Rung after the first event, which is not answered before the second is.
+    pub gate: Mutex<Option<(oneshot::Sender<()>, oneshot::Receiver<()>)>>,
 }
 
 #[async_trait]
@@ -84,6 +87,11 @@ impl Handler for Ledger {
 
     async fn after(&self, event: &Envelope) {
         self.seen.lock().push(event.id.clone());
+        let gate = self.gate.lock().take();
+        if let Some((reached, opened)) = gate {
+            reached.send(()).unwrap();
+            opened.await.unwrap();
+        }
     }
 }
 
