@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 use serde_json::json;
 use tokio::time::{Instant, sleep};
 
-use crate::{PASSWORD, Shopper, unique};
+use crate::{PASSWORD, PATIENT, Shopper, knows_the_keys, unique};
 
-/// Longest wait for a process to say or do something.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// Longest wait for a process to say or do something; only ends a test that hangs.
+const PATIENCE: Duration = Duration::from_secs(300);
 /// Lines of standard error shown when a test fails.
 const SHOWN_LINES: usize = 40;
 
@@ -84,7 +84,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts the binary with these arguments and, beside cheap passwords, these settings of the environment.
+    /// Starts the binary with these arguments and, beside cheap passwords and [`PATIENT`], these settings of the environment.
     ///
     /// # Panics
     /// When it cannot be started.
@@ -97,6 +97,9 @@ impl Process {
             }
         }
         command.env("MALLARD_IDENTITY__ARGON2_MEMORY_KIB", "64").env("MALLARD_IDENTITY__ARGON2_ITERATIONS", "1");
+        for (key, value) in PATIENT {
+            command.env(format!("MALLARD_{}", key.replace('.', "__").to_uppercase()), value.to_string());
+        }
         command.envs(env.iter().copied());
         let mut child =
             command.spawn().unwrap_or_else(|error| panic!("{} does not start: {error}", binary().display()));
@@ -112,7 +115,7 @@ impl Process {
     /// Waits for a line of standard output that begins like this, and returns the rest of it.
     ///
     /// # Panics
-    /// When the process ends before, or says nothing of the kind for a minute.
+    /// When the process ends before, or says nothing of the kind for five minutes.
     pub async fn says(&mut self, begins: &str) -> String {
         let begun = Instant::now();
         loop {
@@ -155,7 +158,7 @@ impl Process {
     /// Waits for its end, and returns the exit code; -1 when a signal ended it.
     ///
     /// # Panics
-    /// After a minute.
+    /// After five minutes.
     pub async fn ends(&mut self) -> i32 {
         let begun = Instant::now();
         loop {
@@ -248,13 +251,16 @@ pub async fn shopper_at(http: &Http) -> Shopper {
         .expect(201);
     let tokens = answer.body["tokens"].clone();
     let signed_in = http.token(tokens["access_token"].as_str().expect("a token"));
+    knows_the_keys(&signed_in).await;
     Shopper { http: signed_in, id: answer.body["user"]["id"].as_str().expect("an id").into(), email, tokens }
 }
 
 /// Signs an operator in at a door.
 pub async fn operator_at(http: &Http, email: &str, password: &str) -> Http {
     let answer = http.post("/auth/v1/login", json!({ "email": email, "password": password })).await.expect(200);
-    http.token(answer.body["tokens"]["access_token"].as_str().expect("a token"))
+    let signed_in = http.token(answer.body["tokens"]["access_token"].as_str().expect("a token"));
+    knows_the_keys(&signed_in).await;
+    signed_in
 }
 
 /// Lists a product with one variant in CNY through a door; returns its SKU id.

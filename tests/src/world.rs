@@ -47,6 +47,8 @@ pub struct World {
     lives: u64,
     config: Vec<(String, Value)>,
     switches: Vec<String>,
+    /// Services that do not run: sockets know nothing of the paused clock.
+    left_out: Vec<&'static str>,
     fault: Option<Arc<dyn Fault>>,
 }
 
@@ -60,6 +62,7 @@ impl World {
             lives: 0,
             config: Vec::new(),
             switches: Vec::new(),
+            left_out: vec!["gateway", "web"],
             fault: None,
         }
     }
@@ -68,6 +71,13 @@ impl World {
     #[must_use]
     pub fn set(mut self, key: &str, value: impl Into<Value>) -> World {
         self.config.push((key.to_owned(), value.into()));
+        self
+    }
+
+    /// Leaves a service out of every life to come.
+    #[must_use]
+    pub fn without(mut self, service: &'static str) -> World {
+        self.left_out.push(service);
         self
     }
 
@@ -99,8 +109,7 @@ impl World {
         for (key, value) in &self.config {
             config = config.set(key, value);
         }
-        // Sockets know nothing of the paused clock.
-        let known = mallard::services().into_iter().filter(|spec| !["gateway", "web"].contains(&spec.name)).collect();
+        let known = mallard::services().into_iter().filter(|spec| !self.left_out.contains(&spec.name)).collect();
         let mut settings = Settings::new(known, config, Storage::Memory(self.disk.clone()));
         settings.clock = Clock::simulated(self.now);
         settings.chance = Chance::seeded(seed);
@@ -301,11 +310,17 @@ pub fn cny(amount: i64) -> Money {
 
 /// Lists a product with the i-th SKU.
 pub async fn list(mall: &Mall, i: u8, price: i64, stock: i64) {
+    list_of(mall, "", i, price, stock).await;
+}
+
+/// Lists a product of a seller's, empty for the house, with the i-th SKU.
+pub async fn list_of(mall: &Mall, seller_id: &str, i: u8, price: i64, stock: i64) {
     let mut catalog: CatalogServiceClient<ServiceChannel> = mall.client();
     let variant =
         VariantInput { id: sku(i), title: format!("Thing {i}"), price: Some(cny(price)), stock, ..Default::default() };
     let request = CreateProductRequest {
         id: product(i),
+        seller_id: seller_id.into(),
         title: format!("Thing {i}"),
         variants: vec![variant],
         status: ProductStatus::Listed as i32,

@@ -222,22 +222,26 @@ async fn an_unknown_email_takes_as_long_as_a_wrong_password() {
     // Passes enough for the hash to be most of the time of a login.
     let shop = Shop::start_with(|mut settings| {
         settings.config = settings.config.set("identity.argon2_memory_kib", 8_192).set("identity.argon2_iterations", 2);
+        // Nor is anybody turned away for trying so often.
+        for key in ["login_failures_max", "login_account_failures_max", "login_address_failures_max"] {
+            settings.config = settings.config.set(&format!("identity.{key}"), 0);
+        }
         settings
     })
     .await;
     let ada = shop.shopper().await;
-    let (mut wrong, mut unknown) = (Vec::new(), Vec::new());
-    for i in 0..11 {
-        for (email, times) in [(ada.email.clone(), &mut wrong), (format!("nobody{i}@shop.test"), &mut unknown)] {
+    let (mut wrong, mut unknown) = (Duration::MAX, Duration::MAX);
+    // The quickest of each: other tests use the same two cores, and make some logins slower, but not all of one kind.
+    for i in 0..200 {
+        for (email, quickest) in [(ada.email.clone(), &mut wrong), (format!("nobody{i}@shop.test"), &mut unknown)] {
             let begun = tokio::time::Instant::now();
             shop.login(&email, "not the password").await.expect(401);
-            times.push(begun.elapsed());
+            *quickest = begun.elapsed().min(*quickest);
+        }
+        if i >= 10 && wrong < unknown * 2 && unknown < wrong * 2 {
+            break;
         }
     }
-    wrong.sort();
-    unknown.sort();
-    // Medians: other tests use the same two cores.
-    let (wrong, unknown) = (wrong[5], unknown[5]);
     assert!(wrong < unknown * 2 && unknown < wrong * 2, "wrong password {wrong:?}, unknown e-mail {unknown:?}");
     shop.stop().await;
 }
@@ -384,9 +388,18 @@ async fn an_expired_token_is_refused_and_its_refresh_token_still_gives_a_new_one
     assert_eq!(verify(&shop, &text(&ada.tokens["access_token"])).await["active"], false);
     // Whoever still sends the expired token must get through the doors that need none.
     ada.http.post("/auth/v1/login", json!({ "email": ada.email, "password": PASSWORD })).await.expect(200);
-    let body = json!({ "refresh_token": ada.tokens["refresh_token"] });
-    let renewed = ada.http.post("/auth/v1/refresh", body).await.expect(200).body;
-    assert_eq!(me(&shop.http.token(&text(&renewed["tokens"]["access_token"]))).await, 200);
+    let mut tokens = ada.tokens.clone();
+    let mut status = 0;
+    for _ in 0..50 {
+        let body = json!({ "refresh_token": tokens["refresh_token"] });
+        tokens = ada.http.post("/auth/v1/refresh", body).await.expect(200).body["tokens"].clone();
+        status = me(&shop.http.token(&text(&tokens["access_token"]))).await;
+        // A busy machine may sleep through the second of a new token; then the next one is tried.
+        if status != 401 {
+            break;
+        }
+    }
+    assert_eq!(status, 200);
     shop.stop().await;
 }
 
@@ -405,8 +418,7 @@ async fn a_refresh_token_works_once_and_a_replay_ends_its_family_and_no_other() 
     let replayed = refresh(&shop, &ada.tokens["refresh_token"]).await.expect(401);
     assert_eq!(replayed.body["error"]["type"], "unauthenticated");
     refresh(&shop, &next["refresh_token"]).await.expect(401);
-    within_a_second("the family's access tokens stop", async || me(&http).await == 401 && me(&ada.http).await == 401)
-        .await;
+    shows("the family's access tokens stop", async || me(&http).await == 401 && me(&ada.http).await == 401).await;
     assert_eq!(verify(&shop, &text(&next["access_token"])).await["active"], false);
     assert_eq!(me(&shop.http.token(&text(&other["access_token"]))).await, 200);
     refresh(&shop, &other["refresh_token"]).await.expect(200);
@@ -569,10 +581,20 @@ async fn a_ban_ends_by_itself_and_a_senseless_one_is_refused() {
     shop.admin.post("/admin/v1/users/usr_unknown/ban", json!({ "level": "all" })).await.expect(404);
     ada.http.post(&ban, json!({ "level": "all" })).await.expect(403);
 
-    let until = mallard_proto::Timestamp::from_micros(shop.mall.context("identity").unwrap().now() + 1_500_000);
-    let body = json!({ "level": "login", "until": serde_json::to_value(until).unwrap(), "reason": "cool down" });
-    shop.admin.post(&ban, body).await.expect(200);
-    shop.login(&ada.email, PASSWORD).await.expect(403);
+    // A machine that sleeps through a ban tries a longer one.
+    for seconds in [2, 10, 60] {
+        let until = shop.mall.context("identity").unwrap().now() + seconds * 1_000_000;
+        let stamp = serde_json::to_value(mallard_proto::Timestamp::from_micros(until)).unwrap();
+        let body = json!({ "level": "login", "until": stamp, "reason": "cool down" });
+        let banned = shop.admin.post(&ban, body).await;
+        let login = shop.login(&ada.email, PASSWORD).await;
+        if shop.mall.context("identity").unwrap().now() < until {
+            banned.expect(200);
+            login.expect(403);
+            break;
+        }
+        assert!(seconds < 60, "the machine slept through every ban");
+    }
     eventually("the ban is over", async || shop.login(&ada.email, PASSWORD).await.status == 200).await;
     assert_eq!(known(&shop, &ada.email).await[0]["status"], "active");
     shop.stop().await;

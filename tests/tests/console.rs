@@ -310,10 +310,7 @@ async fn a_product_goes_from_a_form_to_the_shelf_and_two_tabs_do_not_overwrite_e
     assert!(page.has("alt=\"A mug\""), "{}", page.body);
     let version = hidden_of(&page, &format!("{path}/list"), "version");
     grace.post(&format!("{path}/list"), &[("version", &version)]).await.expect(303);
-    within_a_second("the product is in the shop", async || {
-        shopper.clone().get(&format!("/p/{id}")).await.status == 200
-    })
-    .await;
+    shows("the product is in the shop", async || shopper.clone().get(&format!("/p/{id}")).await.status == 200).await;
 
     // Two tabs: the second to save is told, and nothing of the first is lost.
     let tab = grace.get(&path).await.expect(200);
@@ -431,8 +428,15 @@ async fn what_is_dangerous_asks_for_the_password_and_keeps_what_was_typed() {
         ("note", "closed"),
         ("_password", PASSWORD),
     ];
-    let made = admin.post("/operator/policies", &good).await.expect(303);
-    assert_eq!(made.location, "/operator/policies?done=created");
+    let mut made = admin.post("/operator/policies", &good).await;
+    for _ in 0..30 {
+        // It was fresh for a second, which a busy machine may sleep through: then it is asked for again.
+        if made.status != 403 {
+            break;
+        }
+        made = admin.post("/operator/policies", &good).await;
+    }
+    assert_eq!(made.expect(303).location, "/operator/policies?done=created");
     let ada = shop.shopper().await;
     assert_eq!(ada.http.get("/store/v1/orders").await.status, 403);
     let page = admin.get("/operator/policies?path=/store/v1/orders&roles=user").await.expect(200);
@@ -469,7 +473,7 @@ async fn a_ban_and_a_kick_hold_at_once_and_an_unban_lets_in_again() {
     assert!(admin.get(&path).await.expect(200).has("chargebacks"));
     assert!(admin.get("/operator/users?banned=1").await.expect(200).has(&email));
     admin.post(&format!("{path}/unban"), &[]).await.expect(303);
-    within_a_second("the account is let in again", async || ada.clone().get("/orders").await.status == 200).await;
+    shows("the account is let in again", async || ada.clone().get("/orders").await.status == 200).await;
     admin.post(&format!("{path}/kick"), &[]).await.expect(303);
     assert!(ada.get("/orders").await.expect(303).location.starts_with("/sign-in"));
     assert!(admin.get(&format!("/operator/audit?target={id}")).await.expect(200).has("user.ban"));
@@ -483,7 +487,8 @@ async fn the_books_are_checked_on_request_and_the_page_says_how_far_it_is() {
     let page = admin.get("/operator/system/checks").await.expect(200);
     assert!(page.has("Not run since this process started."));
     admin.post("/operator/system/checks", &[]).await.expect(303);
-    for _ in 0..600 {
+    // Only ends a test that hangs.
+    for _ in 0..6_000 {
         let page = admin.get("/operator/system/checks").await.expect(200);
         if page.has("Everything balances") {
             assert!(page.has("stock.") && !page.has("hx-trigger=\"every"), "{}", page.body);
@@ -520,7 +525,7 @@ impl Watch {
     /// Forgets what was counted and returns the calls a page made. What the door, the gateway and the services ask of each other
     /// is theirs.
     fn take(&self) -> BTreeMap<(String, String), u32> {
-        const ASIDE: [&str; 16] = [
+        const ASIDE: [&str; 21] = [
             "ListRevocations",
             "ListStandings",
             "GetAccess",
@@ -537,6 +542,12 @@ impl Watch {
             "Touch",
             "Record",
             "AppendAudit",
+            // What flows ask, and insight when it starts, comes when the machine gets round to it.
+            "RemoveOrdered",
+            "Confirm",
+            "Release",
+            "ResolvePayment",
+            "ScanOrders",
         ];
         let calls = std::mem::take(&mut *self.calls.lock());
         // What the gateway asks each service about its workings has the names of what it is asked itself: a page of these makes

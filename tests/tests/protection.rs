@@ -2,7 +2,7 @@
 //! hangs. Scenarios 59 and 60.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use mallard_rpc::{Fault, FaultAction};
@@ -14,21 +14,30 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
 /// Methods that hang while the switch is on.
-struct Hangs(&'static [&'static str], Arc<AtomicBool>);
+struct Hangs {
+    methods: &'static [&'static str],
+    on: AtomicBool,
+    /// How often one has begun to hang.
+    begun: AtomicU64,
+}
+
+/// How long they hang: longer than anybody waits in a test.
+const HANG: Duration = Duration::from_secs(3_600);
 
 impl Fault for Hangs {
     fn decide(&self, _: &str, method: &str) -> FaultAction {
-        match self.0.contains(&method) && self.1.load(Ordering::SeqCst) {
-            true => FaultAction::Delay(Duration::from_secs(60)),
-            false => FaultAction::Pass,
+        if !self.methods.contains(&method) || !self.on.load(Ordering::SeqCst) {
+            return FaultAction::Pass;
         }
+        self.begun.fetch_add(1, Ordering::SeqCst);
+        FaultAction::Delay(HANG)
     }
 }
 
 /// Starts a shop with settings of the gateway and a method that may be told to hang.
-async fn shop_with(settings: &[(&str, Value)], hangs: &'static [&'static str]) -> (Shop, Arc<AtomicBool>) {
-    let switch = Arc::new(AtomicBool::new(false));
-    let fault = Arc::new(Hangs(hangs, Arc::clone(&switch)));
+async fn shop_with(settings: &[(&str, Value)], methods: &'static [&'static str]) -> (Shop, Arc<Hangs>) {
+    let hangs = Arc::new(Hangs { methods, on: AtomicBool::new(false), begun: AtomicU64::new(0) });
+    let fault = Arc::clone(&hangs);
     let shop = Shop::start_with(|mut start| {
         start.fault = Some(fault);
         for (key, value) in settings {
@@ -37,7 +46,7 @@ async fn shop_with(settings: &[(&str, Value)], hangs: &'static [&'static str]) -
         start
     })
     .await;
-    (shop, switch)
+    (shop, hangs)
 }
 
 async fn shop(settings: &[(&str, Value)]) -> Shop {
@@ -104,16 +113,13 @@ async fn who_asks_too_often_is_told_when_to_come_back_and_others_are_served() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_mall_says_why_and_keeps_the_connection() {
-    let settings = [
-        ("concurrency", json!({"limit_min": 1, "limit_initial": 1, "limit_max": 1, "waiting_max": 0})),
-        ("read_timeout_ms", json!(15_000)),
-    ];
-    let (shop, hangs) = shop_with(&settings, &["GetOrder"]).await;
+    let full = json!({"limit_min": 1, "limit_initial": 1, "limit_max": 1, "waiting_max": 0});
+    let (shop, hangs) = shop_with(&[("concurrency", full)], &["GetOrder"]).await;
     let (ada, bea) = (shop.shopper().await, shop.shopper().await);
-    hangs.store(true, Ordering::SeqCst);
+    hangs.on.store(true, Ordering::SeqCst);
     let stuck = tokio::spawn({
         let http = ada.http.clone();
-        // The one place may be taken by the question below, so this one asks until it is the one that holds it.
+        // The one place may not be free yet after the last answer, so this one asks until it is the one that holds it.
         async move {
             while let Ok(answer) = http.try_send("GET", "/store/v1/orders/ord_1", Value::Null).await
                 && answer.status == 503
@@ -122,7 +128,7 @@ async fn a_full_mall_says_why_and_keeps_the_connection() {
             }
         }
     });
-    eventually("the mall is full", async || bea.http.get("/store/v1/cart").await.status == 503).await;
+    eventually("the mall is full", async || hangs.begun.load(Ordering::SeqCst) > 0).await;
     let shed = bea.http.get("/store/v1/cart").await;
     assert_eq!(refusal(&shed), (503, "overloaded"));
     assert_eq!(shed.header("x-mallard-shed"), "concurrency");
@@ -151,10 +157,11 @@ async fn a_full_mall_says_why_and_keeps_the_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_hangs_does_not_make_the_page_hang() {
-    let (shop, hangs) = shop_with(&[], &["GetCart", "AddLine", "Login", "UpdateMe", "AdminListOrders"]).await;
+    let limits = [("read_timeout_ms", json!(2_000)), ("timeout_ms", json!(15_000))];
+    let (shop, hangs) = shop_with(&limits, &["GetCart", "AddLine", "Login", "UpdateMe", "AdminListOrders"]).await;
     let (product, sku) = shop.product("Lamp", 990, 5).await;
     let ada = shop.shopper().await;
-    hangs.store(true, Ordering::SeqCst);
+    hangs.on.store(true, Ordering::SeqCst);
     let line = json!({ "sku_id": sku, "quantity": 1 });
     let login = json!({ "email": "ada@example.com", "password": "wrong horse battery" });
     for (client, verb, path, body) in [
@@ -164,15 +171,23 @@ async fn a_service_that_hangs_does_not_make_the_page_hang() {
         (&shop.http, "POST", "/auth/v1/login", login),
         (&shop.admin, "GET", "/admin/v1/orders", Value::Null),
     ] {
-        let begun = std::time::Instant::now();
-        let answer = client.send(verb, path, body).await;
-        assert!(matches!(answer.status, 503 | 504), "{verb} {path}: {} {}", answer.status, answer.body);
-        // Two seconds, and some for a machine that is busy with other tests; the service would take a minute.
-        assert!(begun.elapsed() < Duration::from_secs(6), "{verb} {path}: {:?}", begun.elapsed());
+        // Two seconds, and some: a machine that is busy may make an answer late, but not every one.
+        let mut soonest = HANG;
+        for _ in 0..10 {
+            let begun = std::time::Instant::now();
+            let answer = client.send(verb, path, body.clone()).await;
+            assert!(matches!(answer.status, 503 | 504), "{verb} {path}: {} {}", answer.status, answer.body);
+            soonest = soonest.min(begun.elapsed());
+            if soonest < Duration::from_secs(6) {
+                break;
+            }
+        }
+        assert!(soonest < Duration::from_secs(6), "{verb} {path}: {soonest:?}");
     }
-    ada.http.get(&format!("/store/v1/products/{product}")).await.expect(200);
-    ada.http.get("/store/v1/me").await.expect(200);
-    hangs.store(false, Ordering::SeqCst);
+    let page = format!("/store/v1/products/{product}");
+    patiently("a page", async || ada.http.get(&page).await).await.expect(200);
+    eventually("others are served", async || ada.http.get("/store/v1/me").await.status == 200).await;
+    hangs.on.store(false, Ordering::SeqCst);
     eventually("the cart is back", async || ada.http.get("/store/v1/cart").await.status == 200).await;
     shop.stop().await;
 }

@@ -97,7 +97,7 @@ async fn a_return_is_asked_for_agreed_to_and_refunded_once() {
     // By several operators at once, with keys of their own, and again when the gateway has forgotten.
     let answers = join_all((0..6).map(|i| {
         let (http, approve) = (shop.admin.key(&format!("a{i}")), approve.clone());
-        async move { http.post(&approve, json!({})).await }
+        async move { patiently("an approval", async || http.post(&approve, json!({})).await).await }
     }))
     .await;
     assert!(answers.iter().all(|answer| answer.status == 200), "{answers:?}");
@@ -198,7 +198,7 @@ async fn a_key_makes_one_return_and_no_two_at_once_take_the_same_unit() {
 
         let answers = join_all((0..12).map(|i| {
             let (http, path, body) = (ada.http.key(&format!("w{i}")), path.clone(), wish(&mug, 1));
-            async move { http.post(&path, body).await }
+            async move { patiently("a wish", async || http.post(&path, body.clone()).await).await }
         }))
         .await;
         assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 2, "{answers:?}");

@@ -53,12 +53,17 @@ async fn a_slow_upstream_shows_with_the_request_and_the_calls_it_held_up() {
     // The edge remembers it when the answer is on its way already.
     eventually("the trace is listed", async || trace(&shop, id).await.is_some()).await;
     let found = trace(&shop, id).await.expect("it is listed");
-    assert_eq!(names(&found), ["POST /store/v1/checkout/quote", "order.Quote"], "{found}");
-    let durations: Vec<u64> =
-        found["calls"].as_array().expect("calls").iter().map(|call| micros(&call["duration_us"])).collect();
-    assert!(durations[0] >= durations[1] && durations[1] >= 400_000, "{found}");
-    assert_eq!(micros(&found["duration_us"]), durations[0]);
-    for call in found["calls"].as_array().expect("calls") {
+    let calls = found["calls"].as_array().expect("calls");
+    let took = |name: &str| {
+        let call = calls.iter().find(|call| call["name"] == name);
+        micros(&call.unwrap_or_else(|| panic!("no {name} in {found}"))["duration_us"])
+    };
+    let (whole, quote) = (took("POST /store/v1/checkout/quote"), took("order.Quote"));
+    assert!(whole >= quote && quote >= 400_000, "{found}");
+    assert_eq!((micros(&found["duration_us"]), names(&found)[0]), (whole, "POST /store/v1/checkout/quote"));
+    for call in calls {
+        // What was quick is left out; on a busy machine others may have been slow as well.
+        assert!(micros(&call["duration_us"]) >= 300_000, "{call}");
         assert_eq!(call["outcome"], "ok", "{call}");
         assert!(call["process"].as_str().is_some_and(|process| process.contains("gateway")), "{call}");
         assert!(call["started_at"].as_str().is_some_and(|at| at.ends_with('Z')), "{call}");

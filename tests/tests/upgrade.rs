@@ -70,7 +70,7 @@ async fn places() -> Vec<Place> {
 
 impl Place {
     fn settings(&self, known: Vec<ServiceSpec>) -> Settings {
-        let config = mallard_testkit::cheap(mallard_runtime::Config::defaults(mallard::DEFAULT_CONFIG));
+        let config = mallard_tests::config();
         Settings::new(known, config, self.storage.clone())
     }
 
