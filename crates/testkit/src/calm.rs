@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use mallard_runtime::Mall;
-use mallard_types::{Error, Result};
+use mallard_types::{Error, Kind, Result};
 use tokio::time::{Instant, sleep};
 
 /// Ends a mall's background work and waits until it has ended; an empty mall takes its place. Whoever holds a client is
@@ -13,9 +13,11 @@ pub async fn rest(mall: &mut Mall) {
     std::mem::replace(mall, empty).stop().await;
 }
 
-/// Tells whether an answer says that too much went on at once: nothing was done, and whoever asks again is right to.
+/// Tells whether an answer says that too much went on at once: `database_busy`, `cart_busy`, `stock_contended` and the like.
+/// Nothing was done then, and whoever asks again is right to.
 pub fn is_crowded(error: &Error) -> bool {
-    error.code == "database_busy" || error.code.ends_with("_contended")
+    error.kind == Kind::Unavailable
+        && (error.code.ends_with("_busy") || error.code.ends_with("_contended") || error.code == "access_changing")
 }
 
 /// Asks again while the answer [is crowded](is_crowded). A crowd on a slow machine is turned away now and then, which is not
@@ -23,7 +25,10 @@ pub fn is_crowded(error: &Error) -> bool {
 ///
 /// # Errors
 /// Those of the answer, after two minutes [crowded](is_crowded) ones too.
-pub async fn patiently<T>(mut ask: impl AsyncFnMut() -> Result<T>) -> Result<T> {
+pub async fn patiently<T, Fut>(mut ask: impl FnMut() -> Fut) -> Result<T>
+where
+    Fut: Future<Output = Result<T>>,
+{
     let begun = Instant::now();
     loop {
         match ask().await {
