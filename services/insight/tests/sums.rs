@@ -5,7 +5,7 @@ mod common;
 use common::*;
 use mallard_insight::SWITCH_FOLD_TWICE;
 use mallard_proto::insight::v1::*;
-use mallard_testkit::{as_guest, eventually};
+use mallard_testkit::{as_guest, rest};
 
 /// Three orders: one paid and given back in two parts over two days, one paid later than placed, one never paid.
 fn tales() -> Vec<Happened> {
@@ -103,23 +103,19 @@ async fn two_instances_fold_every_fact_once() {
         })
         .collect();
     let (here, there) = tales.split_at(tales.len() / 2 / 3 * 3);
-    let (taken_here, taken_there) = tokio::join!(
+    let there_at = second.channel("insight");
+    tokio::join!(
         async {
-            let mut taken = 0;
             for page in here.chunks(30) {
-                taken += deliver(&desk.mall, page).await;
+                desk.tell(page).await;
             }
-            taken
         },
         async {
-            let mut taken = 0;
             for page in there.chunks(30) {
-                taken += deliver(&second, page).await;
+                tell(&there_at, page).await;
             }
-            taken
         }
     );
-    assert_eq!(taken_here + taken_there, tales.len());
     desk.folded().await;
     assert_eq!(desk.busy_days("").await, [("2026-11-21".to_owned(), 200, 600, 25_000, 5_000)]);
     let (tea, cup) =
@@ -132,17 +128,15 @@ async fn two_instances_fold_every_fact_once() {
 /// A process that died between taking and folding: the next one folds what it left.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_taken_is_folded_after_a_restart() {
-    let desk = desk_with(Engine::Sqlite, |settings| {
-        settings.config = config().set("insight.fold_linger_ms", 3_600_000);
-    })
-    .await
-    .unwrap();
-    // The first round of the loop is over before the events come, so only a bell would wake it, an hour later.
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
-    desk.tell(&tales()).await;
+    let mut desk = desk(Engine::Sqlite).await.unwrap();
+    let (insight, db) = (desk.mall.channel("insight"), desk.mall.context("insight").unwrap().db());
+    // Nobody folds any more when the events come.
+    rest(&mut desk.mall).await;
+    tell(&insight, &tales()).await;
     let open = "SELECT seq FROM facts WHERE folded = 0";
-    let left = desk.mall.context("insight").unwrap().db().query(open, Vec::new()).await.unwrap().len();
-    assert!(left > 0, "everything was folded before the restart");
+    let left = db.query(open, Vec::new()).await.unwrap().len();
+    assert_eq!(left, tales().len(), "nothing was folded before the restart");
+    drop((insight, db));
     let desk = desk.again().await;
     desk.folded().await;
     assert_sums(&desk).await;
@@ -156,7 +150,8 @@ async fn a_broken_event_is_parked_and_holds_up_no_other_order() {
     broken[1].order.total = None;
     let fine = Tale::placed("ord_fine", NOW, vec![line("tea", "sel_1", 1, 100)], 0).paid(NOW).told;
     let all = [broken, fine].concat();
-    eventually("the broken event is parked", async || deliver(&desk.mall, &all).await == all.len()).await;
+    // It is taken once it is parked.
+    desk.tell(&all).await;
     desk.folded().await;
     assert_eq!(desk.busy_days("").await, [("2026-11-21".to_owned(), 1, 1, 100, 0)]);
     desk.mall.stop().await;
@@ -192,24 +187,19 @@ async fn best_sellers_are_those_of_thirty_days_and_remembered_for_a_while() {
 
 /// What an order costs here: events that come together share the statement for their inbox rows and the one for their facts,
 /// and all facts together are folded by a handful.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn many_orders_are_folded_by_few_statements() {
-    let desk = desk_with(Engine::Memory, |settings| {
-        settings.config = config().set("insight.fold_linger_ms", 3_600_000).set("insight.fold_interval_ms", 3_600_000);
-    })
-    .await
-    .unwrap();
-    for _ in 0..100 {
-        tokio::task::yield_now().await;
-    }
+    let mut desk = desk(Engine::Memory).await.unwrap();
+    let (insight, db) = (desk.mall.channel("insight"), desk.mall.context("insight").unwrap().db());
+    rest(&mut desk.mall).await;
     let tales: Vec<Happened> = (0..100)
         .flat_map(|i| Tale::placed(&format!("ord_{i:03}"), NOW, vec![line("tea", "sel_1", 1, 100)], 0).paid(NOW).told)
         .collect();
-    let before = desk.mall.statements();
-    desk.tell(&tales).await;
+    let before = db.statements();
+    assert_eq!(deliver(&insight, &tales).await, tales.len());
     // Inbox and facts, each in rows of 64.
-    assert_eq!(desk.mall.statements() - before, 2 * 4);
-    desk.mall.stop().await;
+    assert_eq!(db.statements() - before, 2 * 4);
+    // The clock is paused: what the start, this test and the loops cost is the same on every machine.
     let mall =
         start(&desk.storage, |settings| settings.config = config().set("insight.fold_interval_ms", 3_600_000)).await;
     folded(&mall).await;

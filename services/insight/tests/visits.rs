@@ -6,7 +6,7 @@ use common::*;
 use futures_util::future::join_all;
 use mallard_proto::insight::v1::*;
 use mallard_runtime::Clock;
-use mallard_testkit::{as_system, eventually};
+use mallard_testkit::{as_system, eventually, patiently};
 
 fn batch(id: &str, date: &str) -> CountVisitsRequest {
     CountVisitsRequest { batch_id: id.into(), date: date.into(), product_views: 10, cart_additions: 3, checkouts: 1 }
@@ -17,8 +17,11 @@ async fn a_batch_counts_once_however_often_and_at_once_it_comes() {
     for engine in ENGINES {
         let Some(desk) = desk(engine).await else { continue };
         let count = |request: CountVisitsRequest| {
-            let mut client = desk.client.clone();
-            async move { as_system(client.count_visits(request)).await.unwrap() }
+            let client = desk.client.clone();
+            async move {
+                let ask = || async { client.clone().count_visits(request.clone()).await.map_err(mallard_rpc::error) };
+                as_system(patiently(ask)).await.unwrap()
+            }
         };
         let requests = (0..20).map(|i| batch(&format!("b{}", i % 4), "2026-11-21"));
         join_all(requests.map(count)).await;
