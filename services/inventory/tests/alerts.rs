@@ -215,8 +215,7 @@ async fn places() -> Vec<(Storage, Option<tempfile::TempDir>, Option<Arc<PgServe
 async fn started(spec: ServiceSpec, storage: &Storage, alert_below: u32) -> House {
     let config = config().set("inventory.alert_below", alert_below).set("inventory.sweep_interval_s", 3_600);
     let mall = mallard_testkit::start(Settings::new(vec![spec], config, storage.clone())).await;
-    let client = mall.client::<common::Client>();
-    House::of(mall, client, None)
+    House::of(mall, None)
 }
 
 #[tokio::test]

@@ -2,29 +2,20 @@
 
 mod common;
 
-use common::{Engine, House, house_with};
+use common::{Engine, House};
 
 async fn house() -> House {
+    let mut house = common::house(Engine::Memory).await.unwrap();
     // No background work while statements are counted.
-    let config = mallard_testkit::config()
-        .set("inventory.expiry_interval_ms", 3_600_000)
-        .set("inventory.sweep_interval_s", 3_600)
-        .set("inventory.announce_linger_ms", 3_600_000);
-    let house = house_with(Engine::Memory, vec![mallard_inventory::service()], |settings| settings.config = config)
-        .await
-        .unwrap();
+    mallard_testkit::rest(&mut house.mall).await;
     house.receive(&[("sku_a", 100), ("sku_b", 100), ("sku_c", 100)]).await;
-    // Lets the loops make their first round.
-    for _ in 0..50 {
-        tokio::task::yield_now().await;
-    }
     house
 }
 
 async fn cost<F: Future>(house: &House, work: F) -> u64 {
-    let before = house.mall.statements();
+    let before = house.db.statements();
     work.await;
-    house.mall.statements() - before
+    house.db.statements() - before
 }
 
 #[tokio::test]

@@ -3,11 +3,13 @@
 
 use std::sync::Arc;
 
+use mallard_db::Db;
 use mallard_proto::common::v1::{Check, RunChecksRequest};
 use mallard_proto::inventory::v1::inventory_service_client::InventoryServiceClient;
 use mallard_proto::inventory::v1::*;
 use mallard_rpc::{Call, Caller, ServiceChannel, current};
 use mallard_runtime::{Config, Mall, ServiceSpec, Settings, Storage};
+use mallard_testkit::patiently;
 use mallard_testkit::pgtest::PgServer;
 use mallard_types::Error;
 use tempfile::TempDir;
@@ -18,6 +20,7 @@ pub type Client = InventoryServiceClient<ServiceChannel>;
 pub struct House {
     pub mall: Mall,
     pub client: Client,
+    pub db: Db,
     pub folder: Option<TempDir>,
     server: Option<Arc<PgServer>>,
 }
@@ -65,8 +68,7 @@ pub async fn house_with(engine: Engine, specs: Vec<ServiceSpec>, change: impl Fn
     let (mut settings, folder, server) = settings(engine, specs).await?;
     change(&mut settings);
     let mall = mallard_testkit::start(settings).await;
-    let client = mall.client::<Client>();
-    Some(House { mall, client, folder, server })
+    Some(House { folder, server, ..House::of(mall, None) })
 }
 
 pub fn lines(lines: &[(&str, i64)]) -> Vec<Line> {
@@ -84,14 +86,35 @@ async fn as_mall<F: Future>(work: F) -> F::Output {
     mallard_rpc::scope(Call { caller: Caller::system("test"), ..current() }, work).await
 }
 
+/// Runs a call as the mall itself, again while the database is asked too much; every call here may run twice, or has done
+/// nothing when it says so.
+async fn asked<T, Fut>(call: impl FnMut() -> Fut) -> Result<T, Error>
+where
+    Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+{
+    as_mall(patient(call)).await
+}
+
+async fn patient<T, Fut>(mut call: impl FnMut() -> Fut) -> Result<T, Error>
+where
+    Fut: Future<Output = Result<tonic::Response<T>, tonic::Status>>,
+{
+    patiently(|| {
+        let answer = call();
+        async { answer.await.map(tonic::Response::into_inner).map_err(mallard_rpc::error) }
+    })
+    .await
+}
+
 impl House {
-    pub fn of(mall: Mall, client: Client, folder: Option<TempDir>) -> House {
-        House { mall, client, folder, server: None }
+    pub fn of(mall: Mall, folder: Option<TempDir>) -> House {
+        let (client, db) = (mall.client(), mall.context("inventory").unwrap().db());
+        House { mall, client, db, folder, server: None }
     }
 
     pub async fn receive(&self, skus: &[(&str, i64)]) -> i64 {
         let request = ReceiveStockRequest { lines: lines(skus), reason: "delivery".into() };
-        as_mall(self.client.clone().receive_stock(request)).await.unwrap().into_inner().created
+        asked(|| async { self.client.clone().receive_stock(request.clone()).await }).await.unwrap().created
     }
 
     pub async fn try_reserve(
@@ -101,8 +124,8 @@ impl House {
         expires_at_micros: i64,
     ) -> Result<Reservation, Error> {
         let request = ReserveRequest { id: id.into(), lines: lines(skus), expires_at_micros };
-        let answer = as_mall(self.client.clone().reserve(request)).await.map_err(mallard_rpc::error)?;
-        Ok(answer.into_inner().reservation.unwrap())
+        let answer = asked(|| async { self.client.clone().reserve(request.clone()).await }).await?;
+        Ok(answer.reservation.unwrap())
     }
 
     pub async fn reserve(&self, id: &str, skus: &[(&str, i64)]) -> Told {
@@ -110,19 +133,19 @@ impl House {
     }
 
     pub async fn confirm(&self, id: &str) -> Told {
-        let answer = as_mall(self.client.clone().confirm(ConfirmRequest { id: id.into() })).await;
-        told(answer.map(|answer| answer.into_inner().reservation.unwrap()).map_err(mallard_rpc::error))
+        let answer = asked(|| async { self.client.clone().confirm(ConfirmRequest { id: id.into() }).await }).await;
+        told(answer.map(|answer| answer.reservation.unwrap()))
     }
 
     pub async fn release(&self, id: &str) -> Told {
-        let answer = as_mall(self.client.clone().release(ReleaseRequest { id: id.into() })).await;
-        told(answer.map(|answer| answer.into_inner().reservation.unwrap()).map_err(mallard_rpc::error))
+        let answer = asked(|| async { self.client.clone().release(ReleaseRequest { id: id.into() }).await }).await;
+        told(answer.map(|answer| answer.reservation.unwrap()))
     }
 
     pub async fn give_back(&self, id: &str, return_id: &str, skus: &[(&str, i64)]) -> Result<bool, Error> {
         let request =
             ReturnRequest { id: id.into(), return_id: return_id.into(), lines: lines(skus), reason: "refund".into() };
-        Ok(as_mall(self.client.clone().r#return(request)).await.map_err(mallard_rpc::error)?.into_inner().applied)
+        Ok(asked(|| async { self.client.clone().r#return(request.clone()).await }).await?.applied)
     }
 
     pub async fn adjust(&self, sku_id: &str, delta: i64, key: &str) -> Result<Stock, Error> {
@@ -133,32 +156,34 @@ impl House {
             idempotency_key: key.into(),
             reference: String::new(),
         };
-        let answer = mallard_testkit::as_admin("usr_1", self.client.clone().adjust_stock(request)).await;
-        Ok(answer.map_err(mallard_rpc::error)?.into_inner().inventory.unwrap())
+        let adjust = patient(|| async { self.client.clone().adjust_stock(request.clone()).await });
+        Ok(mallard_testkit::as_admin("usr_1", adjust).await?.inventory.unwrap())
     }
 
     /// Returns (on hand, reserved).
     pub async fn stock(&self, sku_id: &str) -> (i64, i64) {
         let request = BatchGetStockRequest { sku_ids: vec![sku_id.into()] };
-        let stocks = as_mall(self.client.clone().batch_get_stock(request)).await.unwrap().into_inner().stocks;
+        let stocks =
+            asked(|| async { self.client.clone().batch_get_stock(request.clone()).await }).await.unwrap().stocks;
         (stocks[0].on_hand, stocks[0].reserved)
     }
 
     pub async fn state(&self, id: &str) -> Option<ReservationState> {
         let request = BatchGetReservationsRequest { ids: vec![id.into()] };
         let found =
-            as_mall(self.client.clone().batch_get_reservations(request)).await.unwrap().into_inner().reservations;
-        found.first().map(|reservation| reservation.state())
+            asked(|| async { self.client.clone().batch_get_reservations(request.clone()).await }).await.unwrap();
+        found.reservations.first().map(|reservation| reservation.state())
     }
 
     pub async fn ledger(&self, sku_id: &str) -> Vec<(String, i64)> {
         let request = ListLedgerRequest { sku_id: sku_id.into(), limit: 100, cursor: String::new() };
-        let answer = mallard_testkit::as_system(self.client.clone().list_ledger(request)).await.unwrap().into_inner();
+        let ask = patient(|| async { self.client.clone().list_ledger(request.clone()).await });
+        let answer = mallard_testkit::as_system(ask).await.unwrap();
         answer.entries.into_iter().map(|entry| (entry.kind, entry.delta)).collect()
     }
 
     pub async fn checks(&self) -> Vec<Check> {
-        as_mall(self.client.clone().run_checks(RunChecksRequest {})).await.unwrap().into_inner().checks
+        asked(|| async { self.client.clone().run_checks(RunChecksRequest {}).await }).await.unwrap().checks
     }
 
     /// Returns the checks that fail.
