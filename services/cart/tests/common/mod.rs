@@ -12,7 +12,7 @@ use mallard_proto::common::v1::RunChecksRequest;
 use mallard_rpc::ServiceChannel;
 use mallard_runtime::{Mall, Storage};
 use mallard_testkit::pgtest::PgServer;
-use mallard_testkit::{as_system, settings, several, start};
+use mallard_testkit::{as_system, patiently, settings, several, start};
 use mallard_types::{Error, Result};
 use neighbours::{catalog, inventory};
 
@@ -61,38 +61,45 @@ pub async fn mall_in(place: &Place) -> (Mall, Client) {
 
 pub async fn get(client: &Client, cart_token: &str) -> Result<CartResponse> {
     let request = GetCartRequest { cart_token: cart_token.into() };
-    client.clone().get_cart(request).await.map(tonic::Response::into_inner).map_err(mallard_rpc::error)
+    let ask = || async { client.clone().get_cart(request.clone()).await.map_err(mallard_rpc::error) };
+    patiently(ask).await.map(tonic::Response::into_inner)
 }
 
 pub async fn add(client: &Client, sku_id: &str, quantity: i64, cart_token: &str) -> Result<CartResponse> {
     let request = AddLineRequest { sku_id: sku_id.into(), quantity, cart_token: cart_token.into(), if_version: None };
-    client.clone().add_line(request).await.map(tonic::Response::into_inner).map_err(mallard_rpc::error)
+    let ask = || async { client.clone().add_line(request.clone()).await.map_err(mallard_rpc::error) };
+    patiently(ask).await.map(tonic::Response::into_inner)
 }
 
 pub async fn set(client: &Client, sku_id: &str, quantity: i64, if_version: Option<i64>) -> Result<CartResponse> {
     let request = SetLineRequest { sku_id: sku_id.into(), quantity, cart_token: String::new(), if_version };
-    client.clone().set_line(request).await.map(tonic::Response::into_inner).map_err(mallard_rpc::error)
+    let ask = || async { client.clone().set_line(request.clone()).await.map_err(mallard_rpc::error) };
+    patiently(ask).await.map(tonic::Response::into_inner)
 }
 
 pub async fn remove(client: &Client, sku_id: &str) -> Result<CartResponse> {
     let request = RemoveLineRequest { sku_id: sku_id.into(), ..Default::default() };
-    client.clone().remove_line(request).await.map(tonic::Response::into_inner).map_err(mallard_rpc::error)
+    let ask = || async { client.clone().remove_line(request.clone()).await.map_err(mallard_rpc::error) };
+    patiently(ask).await.map(tonic::Response::into_inner)
 }
 
 pub async fn merge(client: &Client, cart_token: &str) -> Result<CartResponse> {
     let request = MergeCartRequest { cart_token: cart_token.into() };
-    client.clone().merge_cart(request).await.map(tonic::Response::into_inner).map_err(mallard_rpc::error)
+    let ask = || async { client.clone().merge_cart(request.clone()).await.map_err(mallard_rpc::error) };
+    patiently(ask).await.map(tonic::Response::into_inner)
 }
 
 pub async fn remove_ordered(client: &Client, user_id: &str, order_id: &str, lines: &[(&str, i64)]) -> Result<()> {
     let lines =
         lines.iter().map(|(sku_id, quantity)| RawLine { sku_id: (*sku_id).into(), quantity: *quantity }).collect();
     let request = RemoveOrderedRequest { user_id: user_id.into(), order_id: order_id.into(), lines };
-    client.clone().remove_ordered(request).await.map(drop).map_err(mallard_rpc::error)
+    let ask = || async { client.clone().remove_ordered(request.clone()).await.map_err(mallard_rpc::error) };
+    patiently(ask).await.map(drop)
 }
 
 pub async fn checks(client: &Client) -> Vec<(String, bool)> {
-    let answer = as_system(client.clone().run_checks(RunChecksRequest {})).await.unwrap().into_inner();
+    let ask = || async { client.clone().run_checks(RunChecksRequest {}).await.map_err(mallard_rpc::error) };
+    let answer = as_system(patiently(ask)).await.unwrap().into_inner();
     // The event machinery adds checks of its own.
     let own = answer.checks.into_iter().filter(|check| !check.name.starts_with("cart.events."));
     own.map(|check| (check.name, check.ok)).collect()
