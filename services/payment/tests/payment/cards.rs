@@ -10,7 +10,7 @@ use mallard_types::Result;
 
 use crate::shop::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_good_test_card_is_charged_once_and_shows_brand_and_last_four() {
     let shop = Shop::open().await;
     let mut charged = 0;
@@ -32,7 +32,7 @@ async fn every_good_test_card_is_charged_once_and_shows_brand_and_last_four() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_declined_card_fails_the_payment_says_why_and_the_next_card_may_pay() {
     let shop = Shop::open().await;
     for (i, (number, behaviour)) in TEST_NUMBERS.iter().enumerate() {
@@ -51,7 +51,7 @@ async fn a_declined_card_fails_the_payment_says_why_and_the_next_card_may_pay() 
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn money_that_moved_without_an_answer_is_found_and_charged_exactly_once() {
     let shop = Shop::open().await;
     let token = shop.token(LOST_ANSWER).await;
@@ -150,7 +150,7 @@ async fn parallel_attempts_at_one_order_charge_once() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn amounts_and_currencies_must_fit_the_order() {
     let shop = Shop::open().await;
     let later =
@@ -170,7 +170,7 @@ async fn amounts_and_currencies_must_fit_the_order() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_the_mall_itself_records_money_that_moved_elsewhere_and_it_may_be_long_ago() {
     let shop = Shop::open().await;
     let external =
@@ -196,7 +196,7 @@ async fn only_the_mall_itself_records_money_that_moved_elsewhere_and_it_may_be_l
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn methods_of_later_releases_are_refused_and_nonsense_is_invalid() {
     let shop = Shop::open().await;
     for (method, expected) in [
@@ -210,7 +210,7 @@ async fn methods_of_later_releases_are_refused_and_nonsense_is_invalid() {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_order_that_waits_for_payment_is_paid_by_card_and_the_waiting_payment_ends() {
     let shop = Shop::open().await;
     let later = StartPaymentRequest { method: "later".into(), ..wish("pay_1", "ord_1", "") };
@@ -225,14 +225,14 @@ async fn an_order_that_waits_for_payment_is_paid_by_card_and_the_waiting_payment
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_order_nobody_tried_to_pay_has_no_payment() {
     let shop = Shop::open().await;
     let resolved = shop.resolve("ord_1").await.unwrap();
     assert_eq!((resolved.payment, resolved.unknown), (None, false));
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn nobody_pays_sees_or_cancels_in_the_name_of_another() {
     let shop = Shop::open().await;
     let mine = StartPaymentRequest { method: "later".into(), ..wish("pay_1", "ord_1", "") };
@@ -297,7 +297,7 @@ async fn nobody_pays_sees_or_cancels_in_the_name_of_another() {
     .await;
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_card_belongs_to_the_shopper_who_entered_it() {
     let shop = Shop::open().await;
     let request = TokeniseRequest { input: Some(card(VISA)) };
@@ -320,7 +320,7 @@ async fn a_card_is_forgotten_after_ten_minutes() {
     assert_eq!(again.status(), PaymentStatus::Captured, "a repeat needs no card");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_bad_card_is_refused_where_it_is_entered_and_names_the_field() {
     let shop = Shop::open().await;
     let refusals = [

@@ -6,7 +6,7 @@ use mallard_testkit::as_user;
 
 use crate::shop::*;
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_closing_that_comes_first_is_remembered() {
     let shop = Shop::open().await;
     let closed = shop.close("ord_1").await.unwrap();
@@ -16,7 +16,7 @@ async fn a_closing_that_comes_first_is_remembered() {
     assert!(shop.movements(Book::Captures).await.is_empty());
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn closing_ends_a_payment_that_waits_and_forbids_the_next() {
     let shop = Shop::open().await;
     let later = StartPaymentRequest { method: "later".into(), ..wish("pay_1", "ord_1", "") };
@@ -34,7 +34,7 @@ async fn closing_ends_a_payment_that_waits_and_forbids_the_next() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn closing_gives_captured_money_back_once() {
     let shop = Shop::open().await;
     shop.pay("pay_1", "ord_1", VISA).await.unwrap();
@@ -51,7 +51,7 @@ async fn closing_gives_captured_money_back_once() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn closing_an_unknown_payment_finds_the_money_and_gives_it_back() {
     let shop = Shop::open().await;
     assert_eq!(shop.pay("pay_1", "ord_1", LOST_ANSWER).await.unwrap().status(), PaymentStatus::Pending);
@@ -86,7 +86,7 @@ async fn closing_says_unknown_while_the_provider_is_silent_and_the_background_en
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_captured_payment_cannot_be_cancelled() {
     let shop = Shop::open().await;
     shop.pay("pay_1", "ord_1", VISA).await.unwrap();
@@ -119,7 +119,7 @@ async fn a_cancelled_payment_cannot_be_captured_even_by_a_charge_on_its_way() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn cancelling_a_payment_whose_money_moved_tells_the_truth() {
     let shop = Shop::open().await;
     shop.pay("pay_1", "ord_1", LOST_ANSWER).await.unwrap();

@@ -123,7 +123,7 @@ fn one_order_under_everything_at_once_is_captured_at_most_once() {
 
 /// The same race on real threads and a real database, where reads and writes interleave as well.
 async fn close_and_start_at_once(storage: Storage) {
-    let shop = Shop::with(Settings { storage, ..settings() }).await;
+    let shop = Shop::with(Settings { storage, ..unhurried() }).await;
     let mut rounds = Vec::new();
     for round in 0..100 {
         let token = shop.token(VISA).await;
@@ -161,8 +161,8 @@ async fn two_processes_that_pay_refund_and_close_the_same_orders_agree() {
     let Some(server) = PgServer::shared() else { return };
     let url = server.fresh_url().await;
     let storage = || Storage::Postgres { url: url.clone(), pool_max: 6 };
-    let one = Shop::with(Settings { storage: storage(), ..settings() }).await;
-    let other = Shop::with(Settings { storage: storage(), ..settings() }).await;
+    let one = Shop::with(Settings { storage: storage(), ..unhurried() }).await;
+    let other = Shop::with(Settings { storage: storage(), ..unhurried() }).await;
     let mut work = Vec::new();
     for round in 0..40 {
         for (side, shop) in [&one, &other].into_iter().enumerate() {

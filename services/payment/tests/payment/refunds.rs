@@ -20,7 +20,7 @@ async fn admin_refund(shop: &Shop, id: &str, amount: i64, key: &str) -> Result<A
     .await
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn parts_go_back_until_nothing_is_left() {
     let shop = Shop::open().await;
     shop.pay("pay_1", "ord_1", VISA).await.unwrap();
@@ -44,7 +44,7 @@ async fn parts_go_back_until_nothing_is_left() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_same_refund_id_gives_back_once() {
     let shop = Shop::open().await;
     shop.pay("pay_1", "ord_1", VISA).await.unwrap();
@@ -59,7 +59,7 @@ async fn the_same_refund_id_gives_back_once() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn only_captured_money_goes_back_and_only_to_operators_word() {
     let shop = Shop::open().await;
     assert_eq!(code(shop.refund("ord_1", "ref_1", cny(1)).await), "not_found payment_not_found");
@@ -77,7 +77,7 @@ async fn only_captured_money_goes_back_and_only_to_operators_word() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn an_operators_key_names_the_refund() {
     let shop = Shop::open().await;
     shop.pay("pay_1", "ord_1", VISA).await.unwrap();
@@ -93,7 +93,7 @@ async fn an_operators_key_names_the_refund() {
     assert_eq!(shop.broken().await, [""; 0]);
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn the_import_records_refunds_with_their_paper_even_unmatched() {
     let shop = Shop::open().await;
     let external = StartPaymentRequest { method: "external".into(), ..wish("pay_1", "ord_1", "") };

@@ -10,8 +10,8 @@ use mallard_proto::payment::v1::payment_service_client::PaymentServiceClient;
 use mallard_proto::payment::v1::*;
 use mallard_rpc::ServiceChannel;
 use mallard_runtime::{Chance, Clock, Mall, Settings};
-use mallard_testkit::as_system;
-use mallard_types::{Error, Result};
+use mallard_testkit::{as_system, patiently};
+use mallard_types::Result;
 
 /// 2026-11-21T00:00:00Z.
 pub const NOW: i64 = 1_795_219_200_000_000;
@@ -27,6 +27,12 @@ pub struct Shop {
 
 pub fn settings() -> Settings {
     mallard_testkit::settings(vec![mallard_payment::service()])
+}
+
+/// Settings under which a machine that stands still for a while is no provider that does not answer.
+pub fn unhurried() -> Settings {
+    let settings = settings();
+    Settings { config: settings.config.set("payment.provider_timeout_ms", 60_000), ..settings }
 }
 
 /// Settings under which a run repeats itself: a clock that moves with tokio's, chance from a seed.
@@ -72,7 +78,7 @@ pub fn code<T: std::fmt::Debug>(result: Result<T>) -> String {
 
 impl Shop {
     pub async fn open() -> Arc<Shop> {
-        Shop::with(settings()).await
+        Shop::with(unhurried()).await
     }
 
     pub async fn with(settings: Settings) -> Arc<Shop> {
@@ -88,8 +94,9 @@ impl Shop {
 
     pub async fn start(&self, request: StartPaymentRequest) -> Result<Payment> {
         as_system(async {
-            let answer = self.payments.clone().start_payment(request).await.map_err(mallard_rpc::error)?;
-            Ok(answer.into_inner().payment.unwrap())
+            let ask =
+                || async { self.payments.clone().start_payment(request.clone()).await.map_err(mallard_rpc::error) };
+            Ok(patiently(ask).await?.into_inner().payment.unwrap())
         })
         .await
     }
@@ -103,7 +110,9 @@ impl Shop {
     pub async fn resolve(&self, order_id: &str) -> Result<ResolvePaymentResponse> {
         let request = ResolvePaymentRequest { order_id: order_id.into() };
         as_system(async {
-            Ok(self.payments.clone().resolve_payment(request).await.map_err(mallard_rpc::error)?.into_inner())
+            let ask =
+                || async { self.payments.clone().resolve_payment(request.clone()).await.map_err(mallard_rpc::error) };
+            Ok(patiently(ask).await?.into_inner())
         })
         .await
     }
@@ -111,7 +120,10 @@ impl Shop {
     pub async fn close(&self, order_id: &str) -> Result<CloseOrderPaymentsResponse> {
         let request = CloseOrderPaymentsRequest { order_id: order_id.into(), reason: "order cancelled".into() };
         as_system(async {
-            Ok(self.payments.clone().close_order_payments(request).await.map_err(mallard_rpc::error)?.into_inner())
+            let ask = || async {
+                self.payments.clone().close_order_payments(request.clone()).await.map_err(mallard_rpc::error)
+            };
+            Ok(patiently(ask).await?.into_inner())
         })
         .await
     }
@@ -125,7 +137,9 @@ impl Shop {
             ..RefundOrderRequest::default()
         };
         as_system(async {
-            Ok(self.payments.clone().refund_order(request).await.map_err(mallard_rpc::error)?.into_inner())
+            let ask =
+                || async { self.payments.clone().refund_order(request.clone()).await.map_err(mallard_rpc::error) };
+            Ok(patiently(ask).await?.into_inner())
         })
         .await
     }
@@ -137,8 +151,8 @@ impl Shop {
     pub async fn find(&self, id: &str) -> Result<Payment> {
         let request = GetPaymentRequest { id: id.into() };
         as_system(async {
-            let answer = self.payments.clone().get_payment(request).await.map_err(mallard_rpc::error)?;
-            Ok::<_, Error>(answer.into_inner().payment.unwrap())
+            let ask = || async { self.payments.clone().get_payment(request.clone()).await.map_err(mallard_rpc::error) };
+            Ok(patiently(ask).await?.into_inner().payment.unwrap())
         })
         .await
     }
