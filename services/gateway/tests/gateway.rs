@@ -57,16 +57,24 @@ async fn made_up_tokens_do_not_make_honest_clients_wait_while_identity_hangs() {
     honest.get(ME).await.expect(200);
     identity.keys_hang.store(true, Ordering::SeqCst);
     let made_up = token_by(9, "usr_1", "sess_1", json!({}));
-    let flood = futures_util::future::join_all((0..50).map(|_| {
-        let http = http.token(&made_up);
-        async move { http.get(ME).await }
-    }));
-    let begun = std::time::Instant::now();
-    for answer in flood.await {
-        assert!(matches!(answer.code(), "keys_unavailable" | "invalid_token"), "{} {}", answer.status, answer.code());
+    // One after the other they take 25 seconds every time, side by side one: a busy machine makes some of the floods late.
+    let mut shortest = Duration::MAX;
+    for _ in 0..10 {
+        let flood = futures_util::future::join_all((0..50).map(|_| {
+            let http = http.token(&made_up);
+            async move { http.get(ME).await }
+        }));
+        let begun = std::time::Instant::now();
+        for answer in flood.await {
+            let code = answer.code();
+            assert!(matches!(code, "keys_unavailable" | "invalid_token"), "{} {code}", answer.status);
+        }
+        shortest = shortest.min(begun.elapsed());
+        if shortest < Duration::from_secs(5) {
+            break;
+        }
     }
-    // Not one after the other.
-    assert!(begun.elapsed() < Duration::from_secs(5), "{:?}", begun.elapsed());
+    assert!(shortest < Duration::from_secs(5), "{shortest:?}");
     honest.get(ME).await.expect(200);
 }
 

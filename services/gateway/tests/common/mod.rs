@@ -49,6 +49,8 @@ pub struct World {
     pub keys_hang: AtomicBool,
     /// Calls of these methods fail.
     pub failing: Mutex<Vec<&'static str>>,
+    /// How often methods that can fail were called.
+    looks: Mutex<HashMap<&'static str, u32>>,
 }
 
 static WORLDS: LazyLock<Mutex<HashMap<String, Arc<World>>>> = LazyLock::new(Mutex::default);
@@ -64,6 +66,7 @@ pub fn world(name: &str) -> Arc<World> {
             keys: Mutex::new(vec![1]),
             keys_hang: AtomicBool::new(false),
             failing: Mutex::default(),
+            looks: Mutex::default(),
         })
     };
     Arc::clone(WORLDS.lock().entry(name.to_owned()).or_insert_with(new))
@@ -88,7 +91,15 @@ impl World {
         change(&mut access);
     }
 
+    /// Waits until a method has been called three times more.
+    pub async fn looked_at(&self, method: &'static str) {
+        let looks = || self.looks.lock().get(method).copied().unwrap_or_default();
+        let before = looks();
+        mallard_testkit::eventually(method, async || looks() >= before + 3).await;
+    }
+
     fn check(&self, method: &'static str) -> Result<(), Status> {
+        *self.looks.lock().entry(method).or_default() += 1;
         if self.failing.lock().contains(&method) { Err(Status::unavailable("on purpose")) } else { Ok(()) }
     }
 }
@@ -370,9 +381,22 @@ pub async fn haunted_mall(change: impl FnOnce(Config) -> Config) -> (Mall, Http)
     started(settings, change).await
 }
 
+/// No limit of time or number is near what a test does, so that a machine that stands still for a while turns nobody away.
+const UNHURRIED: [(&str, u64); 8] = [
+    ("gateway.timeout_ms", 600_000),
+    ("gateway.read_timeout_ms", 600_000),
+    ("gateway.check_timeout_ms", 600_000),
+    ("gateway.body_timeout_ms", 600_000),
+    ("gateway.body_grace_ms", 600_000),
+    ("gateway.concurrency.limit_min", 512),
+    ("http.header_read_timeout_ms", 600_000),
+    ("http.idle_timeout_ms", 600_000),
+];
+
 async fn started(mut settings: mallard_runtime::Settings, change: impl FnOnce(Config) -> Config) -> (Mall, Http) {
     settings.listen = Some(([127, 0, 0, 1], 0).into());
-    settings.config = change(settings.config);
+    let unhurried = UNHURRIED.iter().fold(settings.config, |config, (key, value)| config.set(key, value));
+    settings.config = change(unhurried);
     let mall = mallard_testkit::start(settings).await;
     let http = Http::new(mall.http_addr().unwrap());
     (mall, http)
