@@ -7,6 +7,7 @@ use mallard_db::MemoryDisk;
 use mallard_proto::identity::v1::*;
 use mallard_runtime::{Chance, Storage};
 use mallard_testkit::pgtest::PgServer;
+use tokio::task::JoinSet;
 
 use crate::races::{at_once, on_every_store};
 use crate::support::*;
@@ -197,22 +198,22 @@ async fn a_reader_of_standings_knows_the_end_of_every_account() {
         for i in 0..15 {
             people.push(shop.register(&format!("user{i}@example.com")).await.id());
         }
-        let reading = {
-            let shop = shop.clone();
-            tokio::spawn(async move {
-                let mut seen: std::collections::BTreeMap<String, Standing> = Default::default();
-                let mut last = 0;
-                while last < 45 {
-                    for standing in shop.standings(last).await {
-                        assert!(standing.seq > last);
-                        last = standing.seq;
-                        seen.insert(standing.user_id.clone(), standing);
-                    }
-                    tokio::task::yield_now().await;
+        // A set, so that the reading ends with the test whatever becomes of it.
+        let mut reading = JoinSet::new();
+        let reader = shop.clone();
+        reading.spawn(async move {
+            let mut seen: std::collections::BTreeMap<String, Standing> = Default::default();
+            let mut last = 0;
+            while last < 45 {
+                for standing in reader.standings(last).await {
+                    assert!(standing.seq > last);
+                    last = standing.seq;
+                    seen.insert(standing.user_id.clone(), standing);
                 }
-                seen
-            })
-        };
+                tokio::task::yield_now().await;
+            }
+            seen
+        });
         at_once(people.clone().into_iter().map(|id| {
             let shop = shop.clone();
             async move {
@@ -222,8 +223,8 @@ async fn a_reader_of_standings_knows_the_end_of_every_account() {
             }
         }))
         .await;
-        let limit = std::time::Duration::from_secs(20);
-        let seen = tokio::time::timeout(limit, reading).await.expect("a standing was missed").unwrap();
+        let limit = std::time::Duration::from_secs(120);
+        let seen = tokio::time::timeout(limit, reading.join_all()).await.expect("a standing was missed").remove(0);
         for id in people {
             let standing = &seen[&id];
             assert_eq!((standing.roles.as_slice(), standing.ban_level.as_str()), (&owned(&["seller"])[..], ""));
@@ -236,7 +237,7 @@ async fn a_reader_of_standings_knows_the_end_of_every_account() {
 async fn two_instances(server: Option<&PgServer>) -> Vec<[Arc<Shop>; 2]> {
     let mut stores = vec![Storage::Memory(MemoryDisk::new())];
     if let Some(server) = server {
-        stores.push(Storage::Postgres { url: server.fresh_url().await, pool_max: 8 });
+        stores.push(Storage::Postgres { url: server.fresh_url().await, pool_max: 16 });
     }
     let mut pairs = Vec::new();
     for store in stores {

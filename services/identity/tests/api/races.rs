@@ -1,8 +1,10 @@
 //! Many at once, on every store that is there: in memory, SQLite files, PostgreSQL where it is installed.
 
 use std::collections::BTreeSet;
+use std::panic::{AssertUnwindSafe, resume_unwind};
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use mallard_db::MemoryDisk;
 use mallard_proto::identity::v1::*;
 use mallard_runtime::Storage;
@@ -12,19 +14,31 @@ use tokio::task::JoinSet;
 
 use crate::support::*;
 
+/// How often a race is run again that a busy database has spoilt.
+const ROUNDS_MAX: usize = 10;
+
 /// Opens a shop on each store and runs a race in it; the books must balance after each.
 pub async fn on_every_store<Fut: Future<Output = ()>>(race: impl Fn(Arc<Shop>) -> Fut) {
     let folder = tempfile::tempdir().unwrap();
-    let server = PgServer::shared();
-    let mut stores = vec![Storage::Memory(MemoryDisk::new()), Storage::Folder(folder.path().to_owned())];
-    if let Some(server) = &server {
-        stores.push(Storage::Postgres { url: server.fresh_url().await, pool_max: 8 });
+    for store in [Storage::Memory(MemoryDisk::new()), Storage::Folder(folder.path().to_owned())] {
+        run(Arc::new(Shop::open_with(settings(store, &[])).await), &race).await;
     }
-    for store in stores {
+    let Some(server) = PgServer::shared() else { return };
+    for round in 1.. {
+        let store = Storage::Postgres { url: server.fresh_url().await, pool_max: 16 };
         let shop = Arc::new(Shop::open_with(settings(store, &[])).await);
-        race(shop.clone()).await;
-        assert_eq!(shop.broken_books().await, [""; 0]);
+        match AssertUnwindSafe(run(shop.clone(), &race)).catch_unwind().await {
+            Ok(()) => return,
+            // A caller was turned away because the machine stood still: this says nothing about who wins.
+            Err(_) if shop.was_crowded() && round < ROUNDS_MAX => {}
+            Err(panic) => resume_unwind(panic),
+        }
     }
+}
+
+async fn run<Fut: Future<Output = ()>>(shop: Arc<Shop>, race: impl Fn(Arc<Shop>) -> Fut) {
+    race(shop.clone()).await;
+    assert_eq!(shop.broken_books().await, [""; 0]);
 }
 
 /// Runs tasks at once and returns their results.
@@ -170,18 +184,18 @@ async fn a_reader_of_revocations_misses_none() {
         for i in 0..30 {
             people.push(shop.register(&format!("user{i}@example.com")).await);
         }
-        let reading = {
-            let shop = shop.clone();
-            tokio::spawn(async move {
-                let mut seen: Vec<Revocation> = Vec::new();
-                while seen.len() < 30 {
-                    let after = seen.last().map_or(0, |last| last.seq);
-                    seen.extend(shop.revocations(after).await);
-                    tokio::task::yield_now().await;
-                }
-                seen
-            })
-        };
+        // A set, so that the reading ends with the test whatever becomes of it.
+        let mut reading = JoinSet::new();
+        let reader = shop.clone();
+        reading.spawn(async move {
+            let mut seen: Vec<Revocation> = Vec::new();
+            while seen.len() < 30 {
+                let after = seen.last().map_or(0, |last| last.seq);
+                seen.extend(reader.revocations(after).await);
+                tokio::task::yield_now().await;
+            }
+            seen
+        });
         let ids: BTreeSet<_> = people.iter().map(|who| who.call.caller.session_id.clone()).collect();
         at_once(people.into_iter().map(|who| {
             let shop = shop.clone();
@@ -190,8 +204,8 @@ async fn a_reader_of_revocations_misses_none() {
             }
         }))
         .await;
-        let limit = std::time::Duration::from_secs(20);
-        let seen = tokio::time::timeout(limit, reading).await.expect("a revocation was missed").unwrap();
+        let limit = std::time::Duration::from_secs(120);
+        let seen = tokio::time::timeout(limit, reading.join_all()).await.expect("a revocation was missed").remove(0);
         assert!(seen.is_sorted_by_key(|revocation| revocation.seq));
         assert_eq!(seen.into_iter().map(|revocation| revocation.session_id).collect::<BTreeSet<_>>(), ids);
     })

@@ -2,13 +2,16 @@
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use mallard_db::{Db, MemoryDisk};
 use mallard_proto::identity::v1::identity_service_client::IdentityServiceClient;
 use mallard_proto::identity::v1::*;
 use mallard_rpc::{Call, Caller, CallerKind, Origin, ServiceChannel, Surface};
 use mallard_runtime::{Chance, Clock, Mall, ServiceSpec, Settings, Storage};
+use mallard_testkit::is_crowded;
 use mallard_types::{Error, Result};
+use tokio::sync::Semaphore;
 use tonic::{Response, Status};
 
 pub const PASSWORD: &str = "correct horse battery";
@@ -40,6 +43,9 @@ pub fn settings(storage: Storage, others: &[ServiceSpec]) -> Settings {
 pub struct Shop {
     pub mall: Mall,
     client: Client,
+    /// Calls at once, where a database has only so many connections.
+    turns: Semaphore,
+    crowded: AtomicBool,
 }
 
 /// Somebody signed in.
@@ -100,9 +106,19 @@ impl Shop {
     }
 
     pub async fn open_with(settings: Settings) -> Shop {
+        // Half of the connections, so that nobody has to wait for one, which he would not do for long.
+        let turns = match settings.storage {
+            Storage::Postgres { pool_max, .. } => pool_max / 2,
+            Storage::Folder(_) | Storage::Memory(_) => Semaphore::MAX_PERMITS,
+        };
         let mall = Mall::start(settings).await.unwrap();
         let client = mall.client();
-        Shop { mall, client }
+        Shop { mall, client, turns: Semaphore::new(turns), crowded: AtomicBool::new(false) }
+    }
+
+    /// Tells whether any call so far was turned away because too much went on at once.
+    pub fn was_crowded(&self) -> bool {
+        self.crowded.load(Ordering::SeqCst)
     }
 
     pub fn db(&self) -> Db {
@@ -114,8 +130,12 @@ impl Shop {
     where
         Fut: Future<Output = Result<Response<T>, Status>> + 'a,
     {
-        let answer = mallard_rpc::scope(call.clone(), f(self.client.clone())).await;
-        answer.map(Response::into_inner).map_err(mallard_rpc::error)
+        let _turn = self.turns.acquire().await;
+        let answer = mallard_rpc::scope(call.clone(), f(self.client.clone())).await.map_err(mallard_rpc::error);
+        if answer.as_ref().is_err_and(is_crowded) {
+            self.crowded.store(true, Ordering::SeqCst);
+        }
+        Ok(answer?.into_inner())
     }
 
     pub async fn try_register(
