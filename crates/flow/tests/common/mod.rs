@@ -13,6 +13,7 @@ use mallard_rpc::Call;
 use mallard_types::{Error, Micros, Result};
 use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 pub const START: Micros = 1_700_000_000_000_000;
@@ -44,6 +45,8 @@ pub enum Mode {
     Broken,
     Panic,
     Hangs,
+    /// Goes on when [`Book::gate`] is opened.
+    Gated,
     TakesMs(u64),
     Stuck,
 }
@@ -74,6 +77,7 @@ pub struct Book {
     pub paid: Mutex<Vec<String>>,
     pub busy: AtomicU64,
     pub busiest: AtomicU64,
+    pub gate: Notify,
 }
 
 impl Book {
@@ -131,6 +135,7 @@ impl Checkout {
             Some(Mode::Broken) => return Err(Error::internal("broken", "broken")),
             Some(Mode::Panic) => panic!("planted panic"),
             Some(Mode::Hangs) => std::future::pending().await,
+            Some(Mode::Gated) => self.book.gate.notified().await,
             Some(Mode::TakesMs(ms)) => tokio::time::sleep(Duration::from_millis(ms)).await,
             Some(Mode::Stuck) => return Ok(Next::Stuck(state, "a person must look".to_owned())),
         }
