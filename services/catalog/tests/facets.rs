@@ -186,7 +186,7 @@ async fn what_nobody_knows_leaves_the_other_choices() {
 
 #[tokio::test]
 async fn counts_follow_changes_and_are_remembered_between_them() {
-    let shop = tea_shop(Engine::Memory).await.unwrap();
+    let shop = tea_shop(Engine::Memory).await.unwrap().at_rest().await;
     shop.facets(all()).await;
     let before = shop.statements();
     for order in ["price", "-price", "title"] {
@@ -202,7 +202,6 @@ async fn counts_follow_changes_and_are_remembered_between_them() {
     let facets = shop.facets(all()).await;
     assert_eq!(short(&facets.brands)[0], ("brand_hill".to_owned(), 2));
     assert_eq!(short(&facets.in_stock), told(&[("true", 5)]));
-    shop.mall.stop().await;
 }
 
 #[tokio::test]

@@ -7,7 +7,9 @@ use std::sync::Arc;
 
 use common::{ENGINES, Engine, Shop, as_seller, code, named, notebook, shop, shop_with, specs};
 use mallard_proto::catalog::v1::*;
-use mallard_testkit::{as_admin, as_guest, as_stranger, as_system, as_user, audit_records, audited, eventually};
+use mallard_testkit::{
+    as_admin, as_guest, as_stranger, as_system, as_user, audit_records, audited, eventually, patiently,
+};
 use mallard_types::{Error, Kind};
 use sha2::{Digest, Sha256};
 
@@ -27,8 +29,8 @@ fn hash(content: &[u8]) -> String {
 impl Shop {
     async fn upload(&self, content: &[u8]) -> Result<Image, Error> {
         let request = UploadImageRequest { content: content.to_vec(), alt: "a duck".into() };
-        let answer = self.client.clone().upload_image(request).await.map_err(mallard_rpc::error)?;
-        Ok(answer.into_inner().image.unwrap())
+        let ask = || async { self.client.clone().upload_image(request.clone()).await.map_err(mallard_rpc::error) };
+        Ok(patiently(ask).await?.into_inner().image.unwrap())
     }
 
     async fn image(&self, name: &str) -> Result<GetImageResponse, Error> {
@@ -240,7 +242,7 @@ async fn an_upload_is_recorded_once() {
 
 #[tokio::test]
 async fn a_product_without_pictures_of_ours_costs_no_look() {
-    let shop = shop(Engine::Memory).await.unwrap();
+    let shop = shop(Engine::Memory).await.unwrap().at_rest().await;
     let cost = async |request: CreateProductRequest| {
         let before = shop.statements();
         shop.create(request).await;
@@ -325,7 +327,11 @@ async fn a_picture_is_removed_or_named_and_never_both() {
             continue;
         };
         let (mut named, mut removed) = (0, 0);
-        for number in 0..40 {
+        // Forty, and on a machine so slow that every picture was removed before it could be named as many as it takes.
+        for number in 0..1_000 {
+            if number >= 40 && named > 0 {
+                break;
+            }
             let url = as_seller("sel_1", shop.upload(&numbered(number))).await.unwrap().url;
             tokio::time::sleep(std::time::Duration::from_millis(number % 2 * 90)).await;
             let product = pictured(&format!("prod_{number}"), &url);
@@ -337,8 +343,7 @@ async fn a_picture_is_removed_or_named_and_never_both() {
                 }
             }
         }
-        assert_eq!(named + removed, 40);
-        assert!(named > 0, "{engine:?}");
+        assert!(named > 0 && named + removed >= 40, "{engine:?}: {named} named, {removed} removed");
         eventually("what nobody names is gone", async || {
             let db = shop.mall.context("catalog").unwrap().db();
             db.query("SELECT name FROM images", Vec::new()).await.unwrap().len() == named

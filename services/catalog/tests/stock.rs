@@ -101,8 +101,8 @@ async fn stock_that_was_there_before_the_product_is_taken_over() {
     }
 }
 
-/// What was heard, per product. Products of different tests have different ids.
-static HEARD: Mutex<BTreeMap<String, Vec<Product>>> = Mutex::new(BTreeMap::new());
+/// What was heard, per product, with the id of the event. Products of different tests have different ids.
+static HEARD: Mutex<BTreeMap<String, Vec<(String, Product)>>> = Mutex::new(BTreeMap::new());
 
 struct Ear;
 
@@ -111,7 +111,12 @@ impl Handler for Ear {
     async fn after(&self, event: &Envelope) {
         let product = event.decode::<ProductChanged>().unwrap().product.unwrap();
         assert_eq!(event.key, product.id);
-        HEARD.lock().entry(product.id.clone()).or_default().push(product);
+        let mut heard = HEARD.lock();
+        let of_product = heard.entry(product.id.clone()).or_default();
+        // An event may come twice; it is the same event then.
+        if of_product.iter().all(|(id, _)| *id != event.id) {
+            of_product.push((event.id.clone(), product));
+        }
     }
 }
 
@@ -143,7 +148,9 @@ async fn every_change_is_published_whole() {
         expected.push(shop.delist(&id).await.unwrap());
         shop.delist(&id).await.unwrap();
         shop.delete(&id).await.unwrap();
-        let heard = || HEARD.lock().get(&id).cloned().unwrap_or_default();
+        let heard = || -> Vec<Product> {
+            HEARD.lock().get(&id).into_iter().flatten().map(|(_, product)| product.clone()).collect()
+        };
         eventually("four changes are heard", || async { heard().len() >= 4 }).await;
         let heard = heard();
         assert_eq!(heard.len(), 4, "done already publishes nothing");
@@ -178,7 +185,7 @@ async fn the_checks_name_rows_somebody_changed_behind_the_services_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_import_of_a_thousand_products_reads_nothing_first() {
     let shop = shop(Engine::Sqlite).await.unwrap();
-    let shop = Arc::new(shop);
+    let shop = Arc::new(shop.at_rest().await);
     shop.category("cat_1", "things", "").await;
     shop.create(named("prod_first", "Thing", 100)).await;
     let before = shop.statements();

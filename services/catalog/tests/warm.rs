@@ -10,23 +10,15 @@ use mallard_db::MemoryDisk;
 use mallard_proto::catalog::v1::*;
 use mallard_runtime::Storage;
 
-/// Lets background loops come to rest, so that the statements counted next are the caller's own.
-async fn settle() {
-    for _ in 0..200 {
-        tokio::task::yield_now().await;
-    }
-}
-
 #[tokio::test]
 async fn warm_reads_run_no_sql() {
-    let shop = shop(Engine::Memory).await.unwrap();
+    let shop = shop(Engine::Memory).await.unwrap().at_rest().await;
     for i in 0..50 {
         shop.create(named(&format!("prod_{i}"), "Thing", 100)).await;
     }
     let sku_ids: Vec<String> = (0..50).map(|i| format!("sku_{i}")).collect();
     let list = || ListProductsRequest { q: "thing".into(), limit: 10, ..ListProductsRequest::default() };
     shop.list_products(list()).await.unwrap();
-    settle().await;
     let before = shop.statements();
     for i in 0..50 {
         shop.get(&format!("prod_{i}")).await.unwrap();
@@ -83,12 +75,12 @@ async fn a_change_shows_on_another_instance_within_a_second() {
     assert_eq!(there.list_products(list()).await.unwrap().products.len(), 1);
     assert_eq!(there.list_categories(ListCategoriesRequest {}).await.unwrap().categories.len(), 2);
 
-    settle().await;
+    let there = there.at_rest().await;
+    there.get("prod_1").await.unwrap();
     let before = there.statements();
     there.get("prod_1").await.unwrap();
     assert_eq!(there.statements() - before, 0, "within the second it is not looked up again");
     tokio::time::advance(Duration::from_millis(1_000)).await;
-    settle().await;
     let before = there.statements();
     there.get("prod_1").await.unwrap();
     assert_eq!(there.statements() - before, 1, "an unchanged product costs one small statement a second");
@@ -102,8 +94,7 @@ async fn a_crowd_at_a_cold_product_is_one_load() {
     first.create(named("prod_1", "Thing", 100)).await;
     let storage = Storage::Memory(disk);
     let cold = shop_with(Engine::Memory, specs(), |settings| settings.storage = storage).await.unwrap();
-    let cold = Arc::new(cold);
-    settle().await;
+    let cold = Arc::new(cold.at_rest().await);
     let before = cold.statements();
     let mut crowd = tokio::task::JoinSet::new();
     for _ in 0..500 {
@@ -120,13 +111,16 @@ async fn a_crowd_at_a_cold_product_is_one_load() {
 
 #[tokio::test]
 async fn a_flood_of_missing_ids_costs_little_and_harms_nobody() {
-    let small = common::config().set("catalog.products_max", 10).set("catalog.absent_max", 100);
-    let shop = shop_with(Engine::Memory, specs(), |settings| settings.config = small).await.unwrap();
+    // Ids are remembered for longer than this takes on any machine.
+    let small = common::config()
+        .set("catalog.products_max", 10)
+        .set("catalog.absent_max", 100)
+        .set("catalog.absent_ms", 3_600_000);
+    let shop = shop_with(Engine::Memory, specs(), |settings| settings.config = small).await.unwrap().at_rest().await;
     shop.create(named("prod_1", "Thing", 100)).await;
     for i in 0..300 {
         assert_eq!(code(shop.get(&format!("prod_missing_{i}"))).await, "product_not_found");
     }
-    settle().await;
     let before = shop.statements();
     for _ in 0..300 {
         assert_eq!(code(shop.get("prod_missing_299")).await, "product_not_found");

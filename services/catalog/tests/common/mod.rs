@@ -6,11 +6,13 @@ pub mod inventory;
 use std::option::Option;
 use std::sync::Arc;
 
+use mallard_db::Db;
 use mallard_proto::catalog::v1::catalog_service_client::CatalogServiceClient;
 use mallard_proto::catalog::v1::*;
 use mallard_proto::common::v1::{Check, Money, RunChecksRequest};
 use mallard_rpc::{Call, Caller, CallerKind, ServiceChannel, Surface};
 use mallard_runtime::{Config, Mall, ServiceSpec, Settings, Storage};
+use mallard_testkit::patiently;
 use mallard_testkit::pgtest::PgServer;
 use mallard_types::Error;
 use tempfile::TempDir;
@@ -21,6 +23,7 @@ pub type Client = CatalogServiceClient<ServiceChannel>;
 pub struct Shop {
     pub mall: Mall,
     pub client: Client,
+    db: Db,
     folder: Option<TempDir>,
     server: Option<Arc<PgServer>>,
 }
@@ -66,7 +69,8 @@ pub async fn shop_with(engine: Engine, specs: Vec<ServiceSpec>, change: impl FnO
     change(&mut settings);
     let mall = mallard_testkit::start(settings).await;
     let client = mall.client::<Client>();
-    Some(Shop { mall, client, folder, server })
+    let db = mall.context("catalog").unwrap().db();
+    Some(Shop { mall, client, db, folder, server })
 }
 
 /// Runs work as a seller.
@@ -119,7 +123,8 @@ macro_rules! calls {
     ($($name:ident($request:ident) -> $answer:ident;)*) => {
         impl Shop {
             $(pub async fn $name(&self, request: $request) -> Result<$answer, Error> {
-                Ok(self.client.clone().$name(request).await.map_err(mallard_rpc::error)?.into_inner())
+                let ask = || async { self.client.clone().$name(request.clone()).await.map_err(mallard_rpc::error) };
+                Ok(patiently(ask).await?.into_inner())
             })*
         }
     };
@@ -210,8 +215,14 @@ impl Shop {
         self.checks().await.into_iter().filter(|check| !check.ok).map(|check| check.name).collect()
     }
 
+    /// Ends everything in the background, so that the statements counted from now on are the caller's own.
+    pub async fn at_rest(mut self) -> Shop {
+        mallard_testkit::rest(&mut self.mall).await;
+        self
+    }
+
     /// Counts the statements of the catalogue's database.
     pub fn statements(&self) -> u64 {
-        self.mall.context("catalog").unwrap().db().statements()
+        self.db.statements()
     }
 }
