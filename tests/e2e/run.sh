@@ -21,8 +21,8 @@ insist() {
   done
 }
 export DEBIAN_FRONTEND=noninteractive
-apt_get() { apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o APT::Update::Error-Mode=any "$@"; }
-packages() { apt_get update && apt_get install -y "${need[@]}"; }
+apt_get() { apt-get -qq -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 "$@"; }
+packages() { apt_get update && apt_get install -y --no-install-recommends "${need[@]}"; }
 
 need=()
 command -v chromium >/dev/null || [ -n "${CHROMIUM:-}" ] || need+=(chromium)
