@@ -157,8 +157,8 @@ async fn a_full_mall_says_why_and_keeps_the_connection() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_service_that_hangs_does_not_make_the_page_hang() {
-    let limits = [("read_timeout_ms", json!(2_000)), ("timeout_ms", json!(15_000))];
-    let (shop, hangs) = shop_with(&limits, &["GetCart", "AddLine", "Login", "UpdateMe", "AdminListOrders"]).await;
+    let limit = [("read_timeout_ms", json!(2_000))];
+    let (shop, hangs) = shop_with(&limit, &["GetCart", "AddLine", "Login", "UpdateMe", "AdminListOrders"]).await;
     let (product, sku) = shop.product("Lamp", 990, 5).await;
     let ada = shop.shopper().await;
     hangs.on.store(true, Ordering::SeqCst);
@@ -171,18 +171,12 @@ async fn a_service_that_hangs_does_not_make_the_page_hang() {
         (&shop.http, "POST", "/auth/v1/login", login),
         (&shop.admin, "GET", "/admin/v1/orders", Value::Null),
     ] {
-        // Two seconds, and some: a machine that is busy may make an answer late, but not every one.
-        let mut soonest = HANG;
-        for _ in 0..10 {
-            let begun = std::time::Instant::now();
-            let answer = client.send(verb, path, body.clone()).await;
-            assert!(matches!(answer.status, 503 | 504), "{verb} {path}: {} {}", answer.status, answer.body);
-            soonest = soonest.min(begun.elapsed());
-            if soonest < Duration::from_secs(6) {
-                break;
-            }
-        }
-        assert!(soonest < Duration::from_secs(6), "{verb} {path}: {soonest:?}");
+        let begun = std::time::Instant::now();
+        let answer = client.send(verb, path, body).await;
+        assert!(matches!(answer.status, 503 | 504), "{verb} {path}: {} {}", answer.status, answer.body);
+        // The two seconds of what is not about money, and some for a machine that is busy with other tests. What is about money
+        // would take ten minutes here, the service an hour.
+        assert!(begun.elapsed() < Duration::from_secs(60), "{verb} {path}: {:?}", begun.elapsed());
     }
     let page = format!("/store/v1/products/{product}");
     patiently("a page", async || ada.http.get(&page).await).await.expect(200);
