@@ -174,12 +174,9 @@ async fn a_hundred_units_are_sold_to_five_hundred_shoppers_exactly() {
     for _ in 0..20 {
         shoppers.push(shop.shopper().await);
     }
-    // Fifty at the same moment: with more of them each step waits so long on a slow machine that payments are taken back.
-    let crowd = tokio::sync::Semaphore::new(50);
     let tries = (0..500).map(|i| {
-        let (shopper, sku, crowd) = (shoppers[i % shoppers.len()].clone(), sku.clone(), &crowd);
+        let (shopper, sku) = (shoppers[i % shoppers.len()].clone(), sku.clone());
         async move {
-            let _place = crowd.acquire().await.expect("it is never closed");
             let mut body = order(100, card(GOOD_CARD));
             body["lines"] = json!([{ "sku_id": sku, "quantity": 1 }]);
             let mut given_back = false;
