@@ -264,7 +264,7 @@ async fn what_is_dangerous_wants_the_password_again_after_a_while() {
 // Scenario 9.
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_refresh_token_that_comes_twice_ends_its_family_shows() {
+async fn a_refresh_token_that_comes_twice_ends_its_family() {
     let shop = Shop::start().await;
     let ada = shop.shopper().await;
     let refresh = async |token: &Value| shop.http.post("/auth/v1/refresh", json!({ "refresh_token": token })).await;

@@ -517,7 +517,7 @@ async fn a_product_is_changed_only_over_the_version_that_was_seen() {
 // Scenario 23: what sellers and operators change is seen within a second.
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_new_price_is_on_the_product_page_in_the_list_and_in_the_cart_shows() {
+async fn a_new_price_is_on_the_product_page_in_the_list_and_in_the_cart() {
     let mall = GoMall::start().await;
     let shop = &mall.shop;
     let ada = shop.shopper().await;
@@ -538,7 +538,7 @@ async fn a_new_price_is_on_the_product_page_in_the_list_and_in_the_cart_shows() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn listing_delisting_and_deleting_show_everywhere_shows() {
+async fn listing_delisting_and_deleting_show_everywhere() {
     let shop = Shop::start().await;
     let ada = shop.shopper().await;
     let mut body = draft("Teapot", 500);

@@ -320,7 +320,7 @@ async fn pictures_of_sellers_are_served_for_ever_and_as_pictures_only() {
 }
 
 #[tokio::test]
-async fn pages_that_are_shared_show_nothing_of_anybody_and_are_fresh_shows() {
+async fn pages_that_are_shared_show_nothing_of_anybody_and_are_fresh() {
     let shop = Shop::start().await;
     let (mug, sku) = shop.product("Harbour mug", PRICE, 50).await;
     let path = format!("/p/{mug}");

@@ -526,7 +526,7 @@ async fn an_order_to_be_paid_later_is_paid_or_cancelled_by_its_owner_only() {
 }
 
 #[tokio::test]
-async fn a_kick_and_an_ended_session_hold_shows() {
+async fn a_kick_and_an_ended_session_hold() {
     let shop = Shop::start().await;
     let mut browser = Browser::new(&shop);
     let email = browser.sign_up().await;
