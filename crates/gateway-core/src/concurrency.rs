@@ -36,12 +36,12 @@ pub struct Settings {
     pub shares_percent: [u8; TIERS.len()],
     /// Share of the limit that one service may take from the requests of others, in percent.
     pub one_service_percent: u8,
-    /// Requests that may wait for a place while a queue stands; only those of the first two tiers do. With 0 nobody waits, nor
-    /// in a burst.
+    /// Requests of one tier and service that may wait for a place while a queue stands; only those of the first two tiers do.
+    /// With 0 nobody waits, nor in a burst.
     pub waiting_max: usize,
     /// Longest such wait.
     pub wait_max: Duration,
-    /// Requests of all tiers but the last that may wait for a place in a burst.
+    /// Requests of one tier and service that may wait for a place in a burst; those of the last tier do not.
     pub burst_waiting_max: usize,
     /// Longest wait of those that came in a burst.
     pub burst_wait_max: Duration,
@@ -154,9 +154,8 @@ pub struct Door {
     under_way: Box<[AtomicUsize]>,
     /// All requests inside, those that do not count included.
     inside: AtomicUsize,
-    /// For each service one for the tiers that wait at all times, and one for those that wait in a burst only; the first goes
-    /// first.
-    queues: Box<[[Queue; 2]]>,
+    /// For each service one per tier; what matters more goes first, and is not kept back by what matters less.
+    queues: Box<[[Queue; TIERS.len()]]>,
     began: Instant,
     /// When somebody was last refused, in microseconds since the door was made; 0 is never.
     refused_at: AtomicU64,
@@ -242,7 +241,7 @@ impl Door {
 
     /// Takes a place, at once or after a short wait.
     async fn find_room(&self, knock: &Knock<'_>) -> Result<(), Shed> {
-        // Nobody goes past those who wait.
+        // Nobody goes past those who wait and matter as much.
         if !self.is_waited_for(knock) && self.take(knock) {
             return Ok(());
         }
@@ -254,10 +253,11 @@ impl Door {
         Ok(())
     }
 
-    /// Tells whether others wait for what the request waits for. One service's queue is nothing to the requests of others.
+    /// Tells whether others wait that go before the request or are as it is. One service's queue is nothing to the requests of
+    /// others.
     fn is_waited_for(&self, knock: &Knock<'_>) -> bool {
         let queues = self.queues.get(knock.service);
-        let ahead = queues.map(|queues| &queues[..=usize::from(knock.rank > WAITING_RANK_MAX)]).unwrap_or_default();
+        let ahead = queues.map(|queues| &queues[..=knock.rank]).unwrap_or_default();
         ahead.iter().any(|queue| queue.waiting.load(Ordering::Relaxed) > 0)
     }
 
@@ -273,7 +273,7 @@ impl Door {
 
     async fn queue_up(&self, knock: &Knock<'_>, now: u64) -> Result<(), &'static str> {
         let Some(queues) = self.queues.get(knock.service) else { return Err("concurrency") };
-        let queue = &queues[usize::from(knock.rank > WAITING_RANK_MAX)];
+        let queue = &queues[knock.rank];
         let before = queue.waiting.fetch_add(1, Ordering::Relaxed);
         // Leaves the queue, however this ends.
         let _waiting = Waiting(queue);

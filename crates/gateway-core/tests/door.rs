@@ -11,6 +11,7 @@ use mallard_gateway_core::gradient::{self, Gradient, Usual};
 use parking_lot::Mutex;
 use proptest::prelude::*;
 use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
 
 const PAY: usize = 0;
@@ -126,6 +127,51 @@ async fn what_matters_most_may_wait_a_moment() {
         assert!(timeout(Duration::from_millis(1), enter(&door, PAY, 0)).await.is_err(), "it waits");
     }
     assert_eq!(enter(&door, PAY, 0).await.err().unwrap().reason, "queue_age", "not queue_full");
+}
+
+/// Fills the share of a tier with those in front and puts two more of it into the queue, which is full then.
+async fn crowd_out(door: &Arc<Door>, rank: usize, share: usize) -> (Vec<Place>, Vec<JoinHandle<Result<Place, Shed>>>) {
+    let mut places = Vec::new();
+    for _ in 0..share {
+        places.push(door.enter(&knock(rank, 0, &|| 0)).await.unwrap());
+    }
+    let waiting = (0..2).map(|_| {
+        let door = Arc::clone(door);
+        tokio::spawn(async move { door.enter(&knock(rank, 0, &|| 0)).await })
+    });
+    let waiting = waiting.collect();
+    sleep(Duration::from_millis(1)).await;
+    assert_eq!(enter(door, rank, 0).await.err().unwrap().reason, "queue_full");
+    (places, waiting)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_payment_does_not_wait_behind_orders() {
+    let door = Door::new(Settings { waiting_max: 2, burst_waiting_max: 0, ..limited_to(40) }, 1, 5);
+    let (mut orders, waiting) = crowd_out(&door, ORDER, 38).await;
+    let front = knock(PAY, 0, &|| 0);
+    let pays = [door.enter(&front).await.unwrap(), door.enter(&front).await.unwrap()];
+    assert_eq!(door.in_flight(), 40, "what is left is theirs");
+
+    // It is full now, and the queue of the orders too; that of the payments is not.
+    let pay = tokio::spawn({
+        let door = Arc::clone(&door);
+        async move { door.enter(&knock(PAY, 0, &|| 0)).await }
+    });
+    sleep(Duration::from_millis(1)).await;
+    assert!(!pay.is_finished(), "it waits");
+    drop(orders.pop());
+    let pay = pay.await.unwrap().expect("the first place that comes free is the payment's");
+    let outcomes = join_all(waiting).await.into_iter().map(|outcome| outcome.unwrap().err().unwrap().reason);
+    assert_eq!(outcomes.collect::<Vec<_>>(), ["queue_age"; 2]);
+    drop((orders, pays, pay));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cart_does_not_wait_behind_those_who_look_around() {
+    let door = Door::new(Settings { waiting_max: 2, burst_waiting_max: 2, ..limited_to(100) }, 1, 5);
+    let (_looking, _waiting) = crowd_out(&door, BROWSE, 70).await;
+    assert!(timeout(Duration::ZERO, enter(&door, CART, 0)).await.expect("at once").is_ok());
 }
 
 #[tokio::test(start_paused = true)]
