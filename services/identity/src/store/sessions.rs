@@ -6,6 +6,9 @@ use mallard_types::{Micros, Result};
 use super::{Read, list};
 use crate::domain::{Client, Moment, Session, network};
 
+/// Most sessions beyond the limit that one login ends: all, as the limit itself cannot have been higher.
+const SURPLUS_MAX: i64 = 1_000;
+
 macro_rules! columns {
     () => {
         "s.id, s.user_id, s.device, s.user_agent, s.address, s.created_at, s.last_used_at, s.authenticated_at, \
@@ -105,7 +108,7 @@ pub async fn live_sessions(from: &impl Read, user_id: &str, at: Moment, limit: u
     from.rows(sql, params![user_id, at.now, at.idle_since, limit as i64]).await?.iter().map(read).collect()
 }
 
-/// Returns the ids of live sessions that a new one replaces: those of its user on its device, and of the rest those
+/// Returns the ids of live sessions that a new one replaces: those of its user on its device, and of what is live then those
 /// beyond the newest `keep`, a bounded number of them.
 pub async fn replaced_sessions(tx: &Tx, new: &Session, at: Moment, keep: u32) -> Result<Vec<String>> {
     let mut replaced = Vec::new();
@@ -115,13 +118,19 @@ pub async fn replaced_sessions(tx: &Tx, new: &Session, at: Moment, keep: u32) ->
         let values = params![new.user_id.as_str(), new.client.device.as_str(), at.now, new.id.as_str()];
         replaced = ids(tx.query(sql, values).await?)?;
     }
-    let sql = "SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? \
-               ORDER BY id DESC LIMIT 10 OFFSET ?";
-    for id in ids(tx.query(sql, params![new.user_id.as_str(), at.now, keep]).await?)? {
-        if !replaced.contains(&id) {
-            replaced.push(id);
-        }
-    }
+    // What idles too long stands in the table until it is swept, but keeps nobody's place.
+    let sql = "SELECT id FROM sessions WHERE user_id = ? AND revoked_at IS NULL AND expires_at > ? AND last_used_at > ? \
+               AND (device = '' OR device <> ? OR id = ?) ORDER BY id DESC LIMIT ? OFFSET ?";
+    let values = params![
+        new.user_id.as_str(),
+        at.now,
+        at.idle_since,
+        new.client.device.as_str(),
+        new.id.as_str(),
+        SURPLUS_MAX,
+        keep,
+    ];
+    replaced.extend(ids(tx.query(sql, values).await?)?);
     Ok(replaced)
 }
 

@@ -7,7 +7,7 @@ use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation};
 use mallard_db::MemoryDisk;
 use mallard_proto::identity::v1::*;
 use mallard_rpc::Call;
-use mallard_runtime::Storage;
+use mallard_runtime::{Clock, Storage};
 use mallard_types::Result;
 use serde_json::Value;
 
@@ -259,6 +259,62 @@ async fn one_session_too_many_ends_the_oldest() {
     let third = shop.login("mei@example.com").await;
     assert!(!shop.is_active(&first.tokens).await);
     assert!(shop.is_active(&second.tokens).await && shop.is_active(&third.tokens).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_login_on_the_same_device_at_the_limit_costs_no_other_device_its_session() {
+    let mut settings = settings(Storage::Memory(MemoryDisk::new()), &[]);
+    settings.config = settings.config.set("identity.sessions_per_user_max", 2);
+    let shop = Shop::open_with(settings).await;
+    let nameless = shop.register("mei@example.com").await;
+    let mut on = Vec::new();
+    for device in ["phone", "laptop", "laptop"] {
+        tokio::time::advance(MINUTE).await;
+        on.push(shop.login_on("mei@example.com", device).await);
+    }
+    let [phone, replaced, laptop] = on.as_slice() else { panic!("three logins") };
+    assert!(!shop.is_active(&nameless.tokens).await && !shop.is_active(&replaced.tokens).await);
+    assert!(shop.is_active(&phone.tokens).await && shop.is_active(&laptop.tokens).await);
+    assert_eq!(sessions(&shop, phone).await.len(), 2);
+    // Another device does.
+    tokio::time::advance(MINUTE).await;
+    shop.login_on("mei@example.com", "tablet").await;
+    assert!(!shop.is_active(&phone.tokens).await && shop.is_active(&laptop.tokens).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_idles_too_long_takes_no_place_from_one_that_is_used() {
+    let mut settings = settings(Storage::Memory(MemoryDisk::new()), &[]);
+    settings.config = settings.config.set("identity.sessions_per_user_max", 2).set("identity.session_idle_s", 86_400);
+    let shop = Shop::open_with(settings).await;
+    let used = shop.register("mei@example.com").await;
+    tokio::time::advance(MINUTE).await;
+    let idle = shop.login_on("mei@example.com", "laptop").await;
+    tokio::time::advance(MINUTE).await;
+    // Not swept yet.
+    shop.tamper("UPDATE sessions SET last_used_at = 0 WHERE device = 'laptop'").await;
+    let newest = shop.login("mei@example.com").await;
+    assert!(!shop.is_active(&idle.tokens).await);
+    assert!(shop.is_active(&used.tokens).await && shop.is_active(&newest.tokens).await);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lower_limit_holds_from_the_next_login() {
+    let disk = MemoryDisk::new();
+    let shop = Shop::open_with(settings(Storage::Memory(disk.clone()), &[])).await;
+    shop.register("mei@example.com").await;
+    for _ in 0..14 {
+        tokio::time::advance(MINUTE).await;
+        shop.login("mei@example.com").await;
+    }
+    shop.mall.stop().await;
+    let mut settings = settings(Storage::Memory(disk), &[]);
+    settings.config = settings.config.set("identity.sessions_per_user_max", 2);
+    settings.clock = Clock::simulated(START + 3_600_000_000);
+    let shop = Shop::open_with(settings).await;
+    let newest = shop.login("mei@example.com").await;
+    assert_eq!(sessions(&shop, &newest).await.len(), 2);
+    assert_eq!(shop.revocations(0).await.len(), 14);
 }
 
 #[tokio::test(start_paused = true)]
