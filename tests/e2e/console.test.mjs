@@ -245,6 +245,40 @@ test("a seller's product with a picture appears in the shop; its order is shippe
   for (const v of [seller, shopper, operator]) await v.close();
 });
 
+test("what renews itself takes the focus from nobody and folds nothing that is read", async () => {
+  const v = await visit(browser, shop);
+  const { page } = v;
+  await signIn(v, OPERATOR, shop.operator(), "/operator");
+  const live = page.locator("#block-live[hx-trigger^=every]");
+  await seen(live);
+  assert.equal(await page.evaluate(() => document.activeElement === document.body), true);
+  await page.keyboard.press("Tab");
+  assert.equal(await page.evaluate(() => document.activeElement.className), "skip");
+  // What becomes of the next time it asks by itself: it is kept as it is, or replaced.
+  await page.evaluate(() => {
+    document.querySelector("#block-live a").focus();
+    document.addEventListener("htmx:beforeRequest", ({ detail, defaultPrevented }) => {
+      if (detail.elt.id === "block-live" && defaultPrevented) document.body.dataset.live = "kept";
+    });
+    document.addEventListener("htmx:afterSettle", () => (document.body.dataset.live ??= "replaced"));
+  });
+  const fate = () => page.evaluate(() => document.body.dataset.live);
+  await until("it would be renewed", fate);
+  assert.equal(await fate(), "kept");
+  assert.equal(await page.evaluate(() => document.activeElement.closest("#block-live") !== null), true);
+  // The sales ask once a minute, by the same rule: here they are told to ask now.
+  const table = page.locator("details.fold").first();
+  await table.locator("summary").click();
+  await page.evaluate(() => document.activeElement.blur());
+  const asked = await table.evaluate((one) => {
+    const part = one.closest("[hx-trigger*=every]");
+    const xhr = new CustomEvent("htmx:beforeRequest", { bubbles: true, cancelable: true, detail: { elt: part, requestConfig: {} } });
+    return part.dispatchEvent(xhr);
+  });
+  assert.equal(asked, false);
+  await v.close();
+});
+
 const PAGES = {
   seller: ["", "/products", "/products/new", "/stock", "/orders", "/orders?which=all"],
   operator: [

@@ -377,6 +377,46 @@ test("by keyboard alone: skip link, visible focus, into the cart", async () => {
   await v.close();
 });
 
+test("a quantity changed by keyboard leaves the focus where it went, and a removed line gives it to the page", async () => {
+  const v = await visit(browser, shop);
+  const { page } = v;
+  await addFrom(v, "kitchen");
+  await v.to("/cart");
+  const was = await page.locator(".line-total").textContent();
+  await page.fill(".line .quantity", "2");
+  await page.keyboard.press("Tab");
+  await until("the cart has two", async () => (await page.locator(".line-total").textContent()) !== was);
+  const focused = () => page.evaluate(() => document.activeElement.closest("form")?.getAttribute("action") ?? document.activeElement.id);
+  await until("the focus is on a part of the page", async () => (await focused()) !== "");
+  assert.match(await focused(), /cart.remove$/);
+  await page.keyboard.press("Enter");
+  await seen(page.locator("main .empty"));
+  await until("the focus is on the page", async () => (await focused()) === "main");
+  await v.close();
+});
+
+for (const screen of ["phone", "desk"]) {
+  test(`a word longer than the screen makes no page wider: ${screen}`, async () => {
+    const v = await visit(browser, shop, { screen });
+    await v.to(`/search?q=${"abcdefghij".repeat(6)}`);
+    await v.shot("long-word");
+    await v.close();
+  });
+}
+
+test("the button of the filters is seen without scrolling through them", async () => {
+  const v = await visit(browser, shop);
+  await v.page.setViewportSize({ width: 1280, height: 720 });
+  await v.to("/search?q=mug");
+  const shown = () => v.page.locator(".filters .actions .button").first().evaluate((button) => {
+    const { left, top, width, height } = button.getBoundingClientRect();
+    return button.contains(document.elementFromPoint(left + width / 2, top + height / 2)) && top + height <= innerHeight;
+  });
+  await until("the filters are open", () => v.page.locator("details.filters[open]").count());
+  assert.ok(await shown());
+  await v.close();
+});
+
 test("a list is narrowed by brand, price and stock, and all of it is taken back", async () => {
   for (const screen of ["phone", "desk"]) {
     const v = await visit(browser, shop, { screen });

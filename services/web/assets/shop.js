@@ -38,10 +38,21 @@ const failed = (words) => {
   putNote(words);
 };
 document.addEventListener("htmx:sendError", () => failed());
+// What renews itself stays as it is while somebody is in it: it would take the focus, and the table being read, with it.
+const inUse = (part) =>
+  part.matches('[hx-trigger*="every"]') && (part.contains(document.activeElement) || part.querySelector("details[open]"));
+// Whether the part to be replaced has the focus. Asked twice: a button on its way is disabled and loses it.
+document.addEventListener("htmx:beforeRequest", (event) => {
+  const { elt, requestConfig } = event.detail;
+  if (inUse(elt)) event.preventDefault();
+  requestConfig.held = elt.contains(document.activeElement);
+});
 // A page without the wanted part must not empty the place it was wanted for. One of ours is shown as a whole; of any other, as
 // the small one of a mall that is full, what it says in this language.
 document.addEventListener("htmx:beforeSwap", (event) => {
   const { detail } = event;
+  if (inUse(detail.requestConfig.elt)) detail.shouldSwap = false;
+  detail.requestConfig.held ||= detail.target.contains(document.activeElement);
   const wanted = detail.requestConfig.elt.closest("[hx-select]")?.getAttribute("hx-select");
   if (!wanted || !detail.shouldSwap) return;
   const page = new DOMParser().parseFromString(detail.serverResponse, "text/html");
@@ -69,11 +80,11 @@ document.addEventListener("click", (event) => {
   waiting = link.textContent;
   typed.form.requestSubmit();
 });
-document.addEventListener("htmx:afterSettle", () => {
+document.addEventListener("htmx:afterSettle", ({ detail }) => {
   const link = document.querySelector("a.to-checkout");
   // Where something was refused or cannot be bought any more, that is looked at first.
   if (waiting && link?.textContent === waiting && !document.querySelector("#main > .note.bad")) location.assign(link.href);
   waiting = "";
   // A button that is gone takes the focus with it.
-  if (document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
+  if (detail.requestConfig?.held && document.activeElement === document.body) document.getElementById("main")?.focus({ preventScroll: true });
 });
