@@ -8,8 +8,11 @@ use crate::domain::round_up;
 /// Size of the drawing in its own units; the stylesheet fits it to the screen.
 const WIDTH: i64 = 400;
 const HEIGHT: i64 = 210;
-/// Left of it the axis says its numbers.
+/// Left of it the axis says its numbers; further right where they are long.
 const LEFT: i64 = 84;
+/// Widest a character of the axis, and half a character of the highest bar's number, are drawn.
+const CHARACTER: i64 = 7;
+const HALF_CHARACTER: i64 = 4;
 const RIGHT: i64 = 392;
 const TOP: i64 = 34;
 const BOTTOM: i64 = 182;
@@ -50,6 +53,10 @@ pub fn draw(chart: &Chart) -> String {
     }
     let most = bars.iter().flat_map(|bar| [bar.value, bar.back]).max().unwrap_or(0);
     let (top, has_values) = (round_up(most), most > 0);
+    let marks =
+        [(top, TOP), (top / 2, (TOP + BOTTOM) / 2), (0, BOTTOM)].map(|(value, y)| (value, y, (chart.axis)(value)));
+    let longest = marks.iter().map(|(_, _, label)| characters(label)).max().unwrap_or(0);
+    let left = LEFT.max(10 + CHARACTER * longest);
     let (id, title) = (escaped(chart.id), escaped(chart.title));
     let mut out = String::with_capacity(512 + bars.len() * 200);
     // Writing into a string cannot fail.
@@ -60,15 +67,15 @@ pub fn draw(chart: &Chart) -> String {
          <defs><pattern id=\"{id}-hatch\" width=\"4\" height=\"4\" patternUnits=\"userSpaceOnUse\" patternTransform=\"rotate(45)\">\
          <path class=\"hatch\" d=\"M0 0V4\"/></pattern></defs>"
     );
-    for (value, y) in [(top, TOP), (top / 2, (TOP + BOTTOM) / 2), (0, BOTTOM)] {
-        let label = escaped(&(chart.axis)(value));
-        let _ = write!(out, "<path class=\"grid-line\" d=\"M{LEFT} {y}H{RIGHT}\"/>");
+    for (value, y, label) in marks {
+        let _ = write!(out, "<path class=\"grid-line\" d=\"M{left} {y}H{RIGHT}\"/>");
         if value > 0 && has_values {
             let _ = write!(
                 out,
-                "<text class=\"axis\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{label}</text>",
-                LEFT - 6,
-                y + 4
+                "<text class=\"axis\" x=\"{}\" y=\"{}\" text-anchor=\"end\">{}</text>",
+                left - 6,
+                y + 4,
+                escaped(&label)
             );
         }
     }
@@ -76,7 +83,7 @@ pub fn draw(chart: &Chart) -> String {
     let highest = bars.iter().enumerate().max_by_key(|(i, bar)| (bar.value, std::cmp::Reverse(*i))).map(|(i, _)| i);
     for (i, bar) in bars.iter().enumerate() {
         let at = i64::try_from(i).unwrap_or(0);
-        let (from, to) = (place(at, count), place(at + 1, count));
+        let (from, to) = (place(left, at, count), place(left, at + 1, count));
         let slot = to - from;
         let hint = match bar.back > 0 {
             true => format!("{}: {} / −{}", bar.label, bar.shown, bar.back_shown),
@@ -91,7 +98,8 @@ pub fn draw(chart: &Chart) -> String {
         }
         out.push_str("</g>");
         if Some(i) == highest && bar.value > 0 {
-            let x = (from + slot / 2).clamp(LEFT + 40, WIDTH - 40);
+            let half = HALF_CHARACTER * characters(&bar.shown);
+            let x = (from + slot / 2).max(left + half).min(WIDTH - half);
             let y = (BOTTOM - height(bar.value, top) - 5).max(12);
             let _ = write!(out, "<text class=\"peak\" x=\"{x}\" y=\"{y}\">{}</text>", escaped(&bar.shown));
         }
@@ -101,9 +109,9 @@ pub fn draw(chart: &Chart) -> String {
         if (i > 0 || anchor == "start") && (anchor != "middle" || bars.len() > 4) {
             let at = i64::try_from(i).unwrap_or(0);
             let x = match anchor {
-                "start" => LEFT,
+                "start" => left,
                 "end" => RIGHT,
-                _ => (place(at, count) + place(at + 1, count)) / 2,
+                _ => (place(left, at, count) + place(left, at + 1, count)) / 2,
             };
             let label = escaped(&bars[i].label);
             let _ = write!(
@@ -117,8 +125,12 @@ pub fn draw(chart: &Chart) -> String {
     out
 }
 
-fn place(index: i64, count: i64) -> i64 {
-    LEFT + (RIGHT - LEFT) * index / count.max(1)
+fn place(left: i64, index: i64, count: i64) -> i64 {
+    left + (RIGHT - left) * index / count.max(1)
+}
+
+fn characters(text: &str) -> i64 {
+    i64::try_from(text.chars().count()).unwrap_or(0)
 }
 
 fn height(value: i64, top: i64) -> i64 {
@@ -192,7 +204,31 @@ mod tests {
         assert_eq!(numbers.len(), 2, "{svg}");
         assert!(numbers.iter().all(|number| value(number) < LEFT), "{svg}");
         // The number of the highest bar is centred: its half that goes left fits.
-        assert!(value(svg.split("class=\"peak\" x=\"").nth(1).unwrap()) >= LEFT + 40, "{svg}");
+        assert!(value(svg.split("class=\"peak\" x=\"").nth(1).unwrap()) >= LEFT + 4 * 4, "{svg}");
+    }
+
+    #[test]
+    fn the_numbers_of_tens_of_millions_are_not_cut_at_either_edge() {
+        let days: Vec<Bar> = (0..30).map(|day| bar("1 Nov", if day == 29 { 2_999_999_999 } else { 5 }, 0)).collect();
+        let money = |value: i64| format!("¥{}.00", value / 100);
+        for days in [&days[..], &days[29..], &[&days[29..], &days[..29]].concat()] {
+            let days: Vec<Bar> = days.iter().map(|bar| Bar { shown: money(bar.value), ..bar.clone() }).collect();
+            let svg = draw(&Chart { id: "sales", title: "Sales", bars: &days, axis: &money });
+            let mut left = 0;
+            for text in svg.split("class=\"axis\" x=\"").filter(|text| text.contains("\"end\">¥")) {
+                let x: i64 = text.split('"').next().unwrap().parse().unwrap();
+                let label = text.split('>').nth(1).unwrap().split('<').next().unwrap();
+                assert!(x - CHARACTER * characters(label) >= 0, "{label} at {x}: {svg}");
+                left = x;
+            }
+            let peak = svg.split("class=\"peak\" x=\"").nth(1).unwrap();
+            let x: i64 = peak.split('"').next().unwrap().parse().unwrap();
+            let half = HALF_CHARACTER * characters("¥29999999.99");
+            assert!(x - half > left && x + half <= WIDTH, "{x}: {svg}");
+            assert!(svg.split("<rect class=\"bar\"").skip(1).all(|rect| {
+                rect.split(" x=\"").nth(1).and_then(|x| x.split('"').next()?.parse::<i64>().ok()).unwrap() > left
+            }));
+        }
     }
 
     #[test]
