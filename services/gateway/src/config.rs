@@ -145,7 +145,17 @@ impl Config {
             ("body_timeout_ms", self.body_timeout_ms),
         ] {
             if !(1..=TIMEOUT_MS_MAX).contains(&ms) {
-                return Err(format!("gateway.{key}: must be between 1 and {TIMEOUT_MS_MAX}"));
+                return Err(format!("gateway.{key}: must be between 1 and {TIMEOUT_MS_MAX}, not {ms}"));
+            }
+        }
+        for (key, value) in [
+            ("requests_max", self.requests_max),
+            ("body_bytes_max", self.body_bytes_max),
+            ("headers_max", self.headers_max),
+            ("header_bytes_max", self.header_bytes_max),
+        ] {
+            if value == 0 {
+                return Err(format!("gateway.{key}: must be at least 1, not 0, which would refuse everybody"));
             }
         }
         let check = RouteConfig {
@@ -158,7 +168,6 @@ impl Config {
             routes.push(route.settings(index)?);
         }
         let limits = self.limits.iter().enumerate().map(|(index, limit)| limit.rule(index));
-        let canaries = self.canary.iter().enumerate().map(|(index, canary)| canary.settings(index, services));
         Ok(EdgeConfig {
             timeout: Duration::from_millis(self.timeout_ms),
             read_timeout: Duration::from_millis(self.read_timeout_ms),
@@ -182,8 +191,8 @@ impl Config {
             concurrency: self.concurrency.settings(self.requests_max)?,
             cors: self.cors.settings()?,
             friction: self.friction.settings(secret)?,
-            canaries: canaries.collect::<Result<_, _>>()?,
-            copies: self.copies.config(),
+            canaries: routes::canaries(&self.canary, services)?,
+            copies: self.copies.config()?,
             ..EdgeConfig::default()
         })
     }
@@ -219,6 +228,10 @@ mod tests {
         };
         let canary =
             |service: &str, weight: f64| json!([{"service": service, "version": "v2", "weight_percent": weight}]);
+        let crowd = json!([
+            {"service": "order", "version": "v2", "weight_percent": 60.0},
+            {"service": "order", "version": "v3", "weight_percent": 40.5},
+        ]);
         for (key, value, named) in [
             ("trusted_proxies", json!(["10.0.0.0/33"]), "gateway.trusted_proxies"),
             ("forwarded_header", json!("x-real-ip"), "gateway.forwarded_header"),
@@ -242,8 +255,20 @@ mod tests {
             ("friction.difficulty_bits", json!(60), "gateway.friction.difficulty_bits"),
             ("canary", canary("moon", 5.0), "gateway.canary[0].service"),
             ("canary", canary("order", 105.0), "gateway.canary[0].weight_percent"),
+            ("canary", canary("order", 0.0), "gateway.canary[0]: neither header nor weight_percent"),
+            ("canary", canary("order", 0.001), "gateway.canary[0]: neither header nor weight_percent"),
+            ("canary", crowd, "gateway.canary: the weight_percent of \"order\" add up to 100.5"),
             ("routes", json!([{"path": "/a", "timeout_ms": 0}]), "gateway.routes[0].timeout_ms"),
+            ("routes", json!([{"path": "/a", "body_bytes_max": 0}]), "gateway.routes[0].body_bytes_max"),
+            ("routes", json!([{"path": "/a"}]), "gateway.routes[0]: /a has neither timeout_ms nor body_bytes_max"),
             ("timeout_ms", json!(0), "gateway.timeout_ms"),
+            ("requests_max", json!(0), "gateway.requests_max"),
+            ("body_bytes_max", json!(0), "gateway.body_bytes_max"),
+            ("headers_max", json!(0), "gateway.headers_max"),
+            ("header_bytes_max", json!(0), "gateway.header_bytes_max"),
+            ("copies.load_timeout_ms", json!(0), "gateway.copies.load_timeout_ms"),
+            ("copies.services", json!(["nope"]), "gateway.copies.services: \"nope\""),
+            ("copies.services", json!(["catalog", "cart"]), "gateway.copies.services: \"cart\""),
         ] {
             let error = start(key, value.clone()).err().unwrap_or_else(|| panic!("{key} = {value} is taken"));
             assert!(error.contains(named), "{key} = {value}: {error}");
@@ -251,7 +276,50 @@ mod tests {
     }
 
     #[test]
+    fn an_origin_is_written_as_browsers_send_it() {
+        for (written, sent) in [
+            ("https://SHOP.example", "https://shop.example"),
+            ("HTTPS://shop.example", "https://shop.example"),
+            ("https://shop.example:443", "https://shop.example"),
+            ("http://shop.example:80", "http://shop.example"),
+            ("http://[::1]:080", "http://[::1]"),
+            ("https://shop.example:08443", "https://shop.example:8443"),
+        ] {
+            let error = start("cors.origins", json!([written])).unwrap_err();
+            assert!(
+                error.starts_with("gateway.cors.origins") && error.ends_with(&format!("write {sent:?}")),
+                "{error}"
+            );
+            assert!(start("cors.origins", json!([sent])).is_ok(), "{sent}");
+        }
+        for wrong in [
+            "https://",
+            "https://a/",
+            "https://a b",
+            "https://u@a",
+            "https://a?b",
+            "https://:1",
+            "ftp://a",
+            "https://a:x",
+        ] {
+            let error = start("cors.origins", json!([wrong])).err().unwrap_or_else(|| panic!("{wrong} is taken"));
+            assert!(error.contains("is no origin such as"), "{error}");
+        }
+        for right in ["*", "http://127.0.0.1:8080", "https://shop.example:80", "http://[::1]:443"] {
+            assert!(start("cors.origins", json!([right])).is_ok(), "{right}");
+        }
+    }
+
+    #[test]
     fn what_is_said_holds() {
+        let canaries = json!([
+            {"service": "order", "version": "v2", "weight_percent": 60.0},
+            {"service": "order", "version": "v3", "weight_percent": 40.0},
+            {"service": "cart", "version": "v2", "weight_percent": 100.0},
+            {"service": "cart", "version": "v3", "header": "X-Mallard-Canary"},
+        ]);
+        assert_eq!(start("canary", canaries).unwrap().canaries.len(), 4);
+        assert!(start("copies.services", json!([])).unwrap().copies.services.is_empty());
         let limits = json!([{"name": "a", "by": "address_prefix", "rate": 12, "per_s": 60, "tier": "pay"}]);
         let edge = start("limits", limits).unwrap();
         let rule = &edge.limits[0];

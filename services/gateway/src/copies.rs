@@ -12,11 +12,14 @@ use serde::Deserialize;
 /// Pause before a service that did not answer is asked for the same copy again.
 const RETRY_PAUSE: Duration = Duration::from_millis(250);
 
+/// Services whose public answers depend on path, query and language only. Others say something of who asks, such as a cart.
+const SERVICES: [&str; 1] = ["catalog"];
+
 /// Section `[gateway.copies]`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
-    /// Services whose public answers depend on path, query and language only, and are given again; none switches it off.
+    /// Services whose public answers are given again, of those where that is safe: `catalog`; none switches it off.
     pub services: Vec<String>,
     /// A copy younger than this is served as it is, in milliseconds.
     pub fresh_ms: u64,
@@ -55,8 +58,20 @@ impl Default for Settings {
 
 impl Settings {
     /// Returns what the edge takes.
-    pub fn config(&self) -> CopiesConfig {
-        CopiesConfig {
+    ///
+    /// # Errors
+    /// Text naming the key.
+    pub fn config(&self) -> Result<CopiesConfig, String> {
+        if let Some(service) = self.services.iter().find(|service| !SERVICES.contains(&service.as_str())) {
+            return Err(format!(
+                "gateway.copies.services: {service:?} has no public answers that are the same for everybody; may be {}",
+                SERVICES.join(", ")
+            ));
+        }
+        if self.load_timeout_ms == 0 {
+            return Err("gateway.copies.load_timeout_ms: must be at least 1, not 0".to_owned());
+        }
+        Ok(CopiesConfig {
             services: self.services.clone(),
             freshness: Freshness {
                 fresh: Duration::from_millis(self.fresh_ms),
@@ -68,7 +83,7 @@ impl Settings {
             load_timeout: Duration::from_millis(self.load_timeout_ms),
             bounds: Bounds { entries_max: self.entries_max, bytes_max: self.bytes_max },
             answer_bytes_max: self.answer_bytes_max,
-        }
+        })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use http::uri::Authority;
 use ipnet::IpNet;
 use mallard_gateway_core::addresses::{self, Gate};
 use mallard_gateway_core::cors;
@@ -106,13 +107,37 @@ impl Cors {
         if self.credentials && self.origins.iter().any(|origin| origin == "*") {
             return Err("gateway.cors.credentials: not with origins = [\"*\"]; name the origins".to_owned());
         }
-        let is_origin = |text: &str| match text.split_once("://") {
-            Some((scheme, host)) => matches!(scheme, "http" | "https") && !host.is_empty() && !host.contains('/'),
-            None => text == "*",
-        };
-        if let Some(origin) = self.origins.iter().find(|origin| !is_origin(origin)) {
-            return Err(format!("gateway.cors.origins: {origin:?} is no origin such as https://shop.example"));
+        for origin in self.origins.iter().filter(|origin| *origin != "*") {
+            let Some(sent) = as_sent(origin) else {
+                return Err(format!("gateway.cors.origins: {origin:?} is no origin such as https://shop.example"));
+            };
+            if *origin != sent {
+                return Err(format!("gateway.cors.origins: {origin:?} is never what a browser sends; write {sent:?}"));
+            }
         }
         Ok(cors::Cors { origins: self.origins.clone(), credentials: self.credentials, max_age_s: self.max_age_s })
+    }
+}
+
+/// Returns an origin as browsers send it: in small letters, and without the port that is usual for its scheme.
+fn as_sent(origin: &str) -> Option<String> {
+    let (scheme, authority) = origin.split_once("://")?;
+    let scheme = scheme.to_ascii_lowercase();
+    let usual = match scheme.as_str() {
+        "http" => 80,
+        "https" => 443,
+        _ => return None,
+    };
+    let authority: Authority = authority.parse().ok()?;
+    let host = authority.host().to_ascii_lowercase();
+    if host.is_empty() || authority.as_str().contains('@') {
+        return None;
+    }
+    match authority.as_str()[authority.host().len()..].strip_prefix(':') {
+        None | Some("") => Some(format!("{scheme}://{host}")),
+        Some(port) => match port.parse::<u16>().ok()? {
+            port if port == usual => Some(format!("{scheme}://{host}")),
+            port => Some(format!("{scheme}://{host}:{port}")),
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! What holds for single routes: `[[gateway.routes]]`, `[gateway.friction]`, `[[gateway.canary]]`.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use http::HeaderName;
@@ -33,8 +34,19 @@ impl Route {
     /// # Errors
     /// Text naming the key.
     pub fn settings(&self, index: usize) -> Result<RouteConfig, String> {
-        if self.timeout_ms.is_some_and(|ms| !(1..=TIMEOUT_MS_MAX).contains(&ms)) {
-            return Err(format!("gateway.routes[{index}].timeout_ms: must be between 1 and {TIMEOUT_MS_MAX}"));
+        if let Some(ms) = self.timeout_ms.filter(|ms| !(1..=TIMEOUT_MS_MAX).contains(ms)) {
+            return Err(format!(
+                "gateway.routes[{index}].timeout_ms: must be between 1 and {TIMEOUT_MS_MAX}, not {ms}"
+            ));
+        }
+        if self.body_bytes_max == Some(0) {
+            return Err(format!("gateway.routes[{index}].body_bytes_max: must be at least 1, not 0"));
+        }
+        if self.timeout_ms.is_none() && self.body_bytes_max.is_none() {
+            let path = &self.path;
+            return Err(format!(
+                "gateway.routes[{index}]: {path} has neither timeout_ms nor body_bytes_max; set one of them"
+            ));
         }
         Ok(RouteConfig {
             path: self.path.clone(),
@@ -128,12 +140,36 @@ impl Canary {
             "" => None,
             name => Some(HeaderName::try_from(name).map_err(|_| format!("{}: {name:?} is no header", key("header")))?),
         };
-        let weight = canary::weight(self.weight_percent);
-        Ok(canary::Canary {
-            service: self.service.clone(),
-            version: self.version.clone(),
-            header,
-            weight: weight.ok_or_else(|| format!("{}: must be between 0 and 100", key("weight_percent")))?,
-        })
+        let percent = self.weight_percent;
+        let weight = canary::weight(percent)
+            .ok_or_else(|| format!("{}: must be between 0 and 100, not {percent}", key("weight_percent")))?;
+        if header.is_none() && weight == 0 {
+            return Err(format!(
+                "gateway.canary[{index}]: neither header nor weight_percent lets anybody to {:?}; set one of them, the weight to at \
+                 least 0.01",
+                self.version
+            ));
+        }
+        Ok(canary::Canary { service: self.service.clone(), version: self.version.clone(), header, weight })
+    }
+}
+
+/// Returns what the edge takes.
+///
+/// # Errors
+/// Text naming the key.
+pub fn canaries(list: &[Canary], services: &[&str]) -> Result<Vec<canary::Canary>, String> {
+    let mut percents = BTreeMap::new();
+    let mut canaries = Vec::new();
+    for (index, canary) in list.iter().enumerate() {
+        canaries.push(canary.settings(index, services)?);
+        *percents.entry(&canary.service).or_insert(0.0) += canary.weight_percent;
+    }
+    // Sums of decimal fractions are not exact.
+    match percents.iter().find(|(_, percent)| **percent > 100.001) {
+        Some((service, percent)) => {
+            Err(format!("gateway.canary: the weight_percent of {service:?} add up to {percent}; they may to 100"))
+        }
+        None => Ok(canaries),
     }
 }
