@@ -15,8 +15,6 @@ use http::header::{ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_TYP
 use http::{HeaderMap, HeaderValue, StatusCode};
 use sha2::{Digest, Sha256};
 
-use crate::ask::header;
-
 const FOREVER: &str = "public, max-age=31536000, immutable";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
@@ -60,14 +58,32 @@ pub static ASSETS: LazyLock<Assets> = LazyLock::new(|| Assets {
 
 fn asset(name: &str, kind: &'static str, content: &'static [u8]) -> Asset {
     let hash = URL_SAFE_NO_PAD.encode(&Sha256::digest(content)[..9]);
-    Asset { url: format!("/assets/{hash}/{name}"), kind, plain: Bytes::from_static(content), zipped: zip(content) }
+    Asset {
+        url: format!("/assets/{hash}/{name}"),
+        kind,
+        plain: Bytes::from_static(content),
+        zipped: zip(content, Compression::best()),
+    }
 }
 
-fn zip(content: &[u8]) -> Bytes {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    // Writing into memory fails only when there is none; then the plain file is served.
+/// Compresses with gzip; empty where that cannot be done.
+pub fn zip(content: &[u8], effort: Compression) -> Bytes {
+    let mut encoder = GzEncoder::new(Vec::new(), effort);
+    // Writing into memory fails only when there is none; then the plain content is served.
     let zipped = encoder.write_all(content).and_then(|()| encoder.finish()).unwrap_or_default();
     Bytes::from(zipped)
+}
+
+/// Tells whether a request takes an answer in gzip.
+pub fn takes_gzip(headers: &HeaderMap) -> bool {
+    let lines = headers.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+    lines.flat_map(|line| line.split(',')).any(|offer| {
+        let mut parts = offer.split(';').map(str::trim);
+        let is_gzip = parts.next().is_some_and(|coding| coding.eq_ignore_ascii_case("gzip"));
+        // A weight of zero says: not this one.
+        let weights = parts.filter_map(|part| part.strip_prefix("q=").or(part.strip_prefix("Q=")));
+        is_gzip && weights.map(|weight| weight.parse::<f32>().unwrap_or(0.0)).all(|weight| weight > 0.0)
+    })
 }
 
 /// Answers a file by its address.
@@ -79,7 +95,7 @@ pub fn serve(path: &str, headers: &HeaderMap) -> Response {
         *missing.status_mut() = StatusCode::NOT_FOUND;
         return missing;
     };
-    let zipped = !asset.zipped.is_empty() && header(headers, ACCEPT_ENCODING.as_str()).contains("gzip");
+    let zipped = !asset.zipped.is_empty() && takes_gzip(headers);
     let mut response = Response::new(Body::from(if zipped { asset.zipped.clone() } else { asset.plain.clone() }));
     let out = response.headers_mut();
     if zipped {
@@ -106,5 +122,24 @@ mod tests {
         headers.insert(ACCEPT_ENCODING, HeaderValue::from_static("br, gzip"));
         assert_eq!(serve(&ASSETS.htmx.url, &headers).headers()[CONTENT_ENCODING], "gzip");
         assert!(ASSETS.htmx.zipped.len() < 20 * 1024);
+    }
+
+    #[test]
+    fn gzip_goes_to_who_takes_it() {
+        let takes = |lines: &[&'static str]| {
+            let mut headers = HeaderMap::new();
+            for line in lines {
+                headers.append(ACCEPT_ENCODING, HeaderValue::from_static(line));
+            }
+            takes_gzip(&headers)
+        };
+        for lines in [&["gzip"][..], &["gzip, deflate, br"], &["br;q=1.0, GZIP;q=0.001"], &["br", "gzip ; q=1"]] {
+            assert!(takes(lines), "{lines:?}");
+        }
+        for lines in
+            [&[][..], &[""], &["br, gzip;q=0"], &["gzip; q=0.000"], &["identity"], &["gzip-like"], &["gzip;q=x"]]
+        {
+            assert!(!takes(lines), "{lines:?}");
+        }
     }
 }

@@ -158,7 +158,7 @@ async fn page(site: Arc<Site>, route: Option<Route>, request: Request) -> Respon
         site.visits.count(visit);
     }
     let answer = answered.unwrap_or_else(|error| pages::problem::answer(&ask, &error));
-    let response = seal(&ask, answer, parts.method == Method::HEAD);
+    let response = seal(&ask, answer, &parts);
     report(&ask, name, &parts.method, &response);
     response
 }
