@@ -568,18 +568,20 @@ async fn a_ban_ends_by_itself_and_a_senseless_one_is_refused() {
     let ban = format!("/admin/v1/users/{}/ban", ada.id);
     for (body, field) in [
         (json!({ "reason": "x" }), "level"),
-        (json!({ "level": "everything" }), "level"),
-        (json!({ "level": "all", "until": "2020-01-01T00:00:00Z" }), "until"),
-        (json!({ "level": "all", "until": "tomorrow" }), "until"),
+        (json!({ "level": "all" }), "reason"),
+        (json!({ "level": "all", "reason": " " }), "reason"),
+        (json!({ "level": "everything", "reason": "x" }), "level"),
+        (json!({ "level": "all", "reason": "x", "until": "2020-01-01T00:00:00Z" }), "until"),
+        (json!({ "level": "all", "reason": "x", "until": "tomorrow" }), "until"),
         (json!({ "level": "all", "reason": "x".repeat(10_000) }), "reason"),
-        (json!({ "level": "all", "forever": true }), "forever"),
+        (json!({ "level": "all", "reason": "x", "forever": true }), "forever"),
     ] {
         let refused = shop.admin.post(&ban, body.clone()).await.expect(400);
         assert_eq!(param(&refused), field, "{body}");
     }
     assert_eq!(me(&ada.http).await, 200);
-    shop.admin.post("/admin/v1/users/usr_unknown/ban", json!({ "level": "all" })).await.expect(404);
-    ada.http.post(&ban, json!({ "level": "all" })).await.expect(403);
+    shop.admin.post("/admin/v1/users/usr_unknown/ban", json!({ "level": "all", "reason": "x" })).await.expect(404);
+    ada.http.post(&ban, json!({ "level": "all", "reason": "x" })).await.expect(403);
 
     // A machine that sleeps through a ban tries a longer one.
     for seconds in [2, 10, 60] {

@@ -468,6 +468,9 @@ async fn a_ban_and_a_kick_hold_at_once_and_an_unban_lets_in_again() {
     let refused =
         admin.post(&format!("{path}/ban"), &[("level", "login"), ("until", "soon"), ("reason", "x")]).await.expect(422);
     assert!(refused.has("id=\"e-until\""));
+    let refused =
+        admin.post(&format!("{path}/ban"), &[("level", "all"), ("until", ""), ("reason", " ")]).await.expect(422);
+    assert!(refused.has("id=\"e-reason\"") && refused.has("This is needed."), "{}", refused.body);
     admin.post(&format!("{path}/ban"), &[("level", "all"), ("until", ""), ("reason", "chargebacks")]).await.expect(303);
     assert_ne!(ada.get("/orders").await.status, 200);
     assert!(admin.get(&path).await.expect(200).has("chargebacks"));

@@ -213,7 +213,7 @@ async fn what_an_operator_does_through_this_gateway_holds_before_it_is_answered(
     let (world, _mall, http) = mall_of("passed_on", |config| config).await;
     let (admin, user) = (http.token(&admin()), http.token(&token("usr_1", "sess_1")));
     assert_eq!(code(&user, ME).await, "ok");
-    admin.post("/admin/v1/users/usr_1/ban", json!({"level": "login"})).await.expect(200);
+    admin.post("/admin/v1/users/usr_1/ban", json!({"level": "login", "reason": "spam"})).await.expect(200);
     assert_eq!(code(&user, ME).await, "403 account_banned");
     admin.post("/admin/v1/users/usr_1/unban", json!({})).await.expect(200);
     assert_eq!(code(&user, ME).await, "ok");

@@ -214,7 +214,7 @@ impl From<Refusal> for Error {
             Refusal::LanguageInvalid => {
                 Error::invalid("invalid_language", "a language is a BCP 47 tag such as en or zh-CN").param("language")
             }
-            Refusal::Required(param) => Error::invalid("required", "this must not be blank").param(param),
+            Refusal::Required(param) => Error::invalid("required", "this must not be blank; fill it in").param(param),
             Refusal::TextTooLong(param, chars_max) => {
                 Error::invalid("too_long", format!("this may have at most {chars_max} characters")).param(param)
             }

@@ -231,12 +231,13 @@ impl IdentityService for Rpc {
             method: r.method,
             effect: Effect::Allow,
         };
-        let policy = self.app.create_policy(rule, &r.effect, r.note).await.map_err(status)?;
+        let policy = self.app.create_policy(rule, &r.effect, r.note, r.if_version).await.map_err(status)?;
         Ok(Response::new(AdminCreatePolicyResponse { policy: Some(policy.into()) }))
     }
 
     async fn admin_delete_policy(&self, request: Request<AdminDeletePolicyRequest>) -> Answer<()> {
-        self.app.delete_policy(request.into_inner().id).await.map_err(status)?;
+        let r = request.into_inner();
+        self.app.delete_policy(r.id, r.if_version).await.map_err(status)?;
         Ok(Response::new(()))
     }
 
@@ -259,7 +260,8 @@ impl IdentityService for Rpc {
     }
 
     async fn admin_delete_role(&self, request: Request<AdminDeleteRoleRequest>) -> Answer<()> {
-        self.app.delete_role(request.into_inner().name).await.map_err(status)?;
+        let r = request.into_inner();
+        self.app.delete_role(r.name, r.if_version).await.map_err(status)?;
         Ok(Response::new(()))
     }
 

@@ -73,8 +73,15 @@ impl App {
     /// Adds a rule; a rule that decides the same is answered as it is.
     ///
     /// # Errors
-    /// `admin_only`, `invalid_policy`, `unknown_effect`, `policies_full`, `roles_full`, `would_lock_out`.
-    pub async fn create_policy(&self, rule: Rule, effect: &str, note: String) -> Result<Policy> {
+    /// `admin_only`, `invalid_policy`, `unknown_effect`, `policies_full`, `roles_full`, `would_lock_out`; `version_mismatch`
+    /// when another version of the policies was seen.
+    pub async fn create_policy(
+        &self,
+        rule: Rule,
+        effect: &str,
+        note: String,
+        if_version: Option<i64>,
+    ) -> Result<Policy> {
         require_admin_role()?;
         let policy = Policy::new(Rule { id: self.ctx.id("pol"), ..rule }, effect, note, self.ctx.now())?;
         mallard_access::check_rule(&policy.rule)?;
@@ -82,7 +89,7 @@ impl App {
         let rules = self
             .change_access(move |rules| match rules.same(&wanted) {
                 Some(_) => Ok(None),
-                None => Ok(Some(rules.add_policy(wanted.clone())?)),
+                None => Ok(rules.seen(if_version, Some(rules.add_policy(wanted.clone())?))?),
             })
             .await?;
         Ok(rules.same(&policy).cloned().unwrap_or(policy))
@@ -91,10 +98,11 @@ impl App {
     /// Deletes a rule.
     ///
     /// # Errors
-    /// `admin_only`, `policy_not_found`, `would_lock_out`.
-    pub async fn delete_policy(&self, id: String) -> Result<()> {
+    /// `admin_only`, `policy_not_found`, `would_lock_out`; `version_mismatch` when another version of the policies was seen.
+    pub async fn delete_policy(&self, id: String, if_version: Option<i64>) -> Result<()> {
         require_admin_role()?;
-        self.change_access(move |rules| Ok(Some(rules.remove_policy(&id)?))).await.map(|_| ())
+        let decide = move |rules: &Ruleset| Ok(rules.seen(if_version, Some(rules.remove_policy(&id)?))?);
+        self.change_access(decide).await.map(|_| ())
     }
 
     /// Returns the paths that need no login beside those the contracts make public, and the version they are of.

@@ -80,10 +80,12 @@ impl App {
     /// Deletes a role that nobody holds and nothing is about.
     ///
     /// # Errors
-    /// `admin_only`, `role_not_found`, `role_built_in`, `role_in_use`.
-    pub async fn delete_role(&self, name: String) -> Result<()> {
+    /// `admin_only`, `role_not_found`, `role_built_in`, `role_in_use`; `version_mismatch` when another version of the list
+    /// was seen.
+    pub async fn delete_role(&self, name: String, if_version: Option<i64>) -> Result<()> {
         require_admin_role()?;
-        self.change_access(move |rules| Ok(Some(rules.remove_role(&name)?))).await.map(|_| ())
+        let decide = move |rules: &Ruleset| Ok(rules.seen(if_version, Some(rules.remove_role(&name)?))?);
+        self.change_access(decide).await.map(|_| ())
     }
 }
 

@@ -45,7 +45,7 @@ pub struct Ban {
     pub level: BanLevel,
     /// When it ends by itself; never when not given.
     pub until: Option<Micros>,
-    /// Why, for operators.
+    /// Why, for operators. Not blank, except in a ban of a mall that did not ask yet.
     pub reason: String,
     /// When it was imposed.
     pub at: Micros,
@@ -57,12 +57,12 @@ impl Ban {
     /// Makes a ban.
     ///
     /// # Errors
-    /// `ban_over` when it would end before it begins; `too_long`, `invalid_text` for the reason.
+    /// `ban_over` when it would end before it begins; `required`, `too_long`, `invalid_text` for the reason.
     pub fn new(level: BanLevel, until: Option<Micros>, reason: String, at: Micros, by: String) -> Result<Ban, Refusal> {
         if until.is_some_and(|until| until <= at) {
             return Err(Refusal::BanOver);
         }
-        text::check("reason", &reason, REASON_CHARS_MAX)?;
+        text::check_required("reason", &reason, REASON_CHARS_MAX)?;
         Ok(Ban { level, until, reason, at, by })
     }
 
@@ -83,10 +83,18 @@ mod tests {
 
     #[test]
     fn a_ban_must_end_in_the_future() {
-        let ban = |until| Ban::new(BanLevel::Buy, until, String::new(), 100, "usr_9".into());
+        let ban = |until| Ban::new(BanLevel::Buy, until, "spam".into(), 100, "usr_9".into());
         assert_eq!(ban(Some(100)), Err(Refusal::BanOver));
         assert!(ban(Some(101)).is_ok_and(|ban| ban.stands(100) && !ban.stands(101)));
         assert!(ban(None).is_ok_and(|ban| ban.stands(i64::MAX)));
+    }
+
+    #[test]
+    fn a_ban_says_why() {
+        for blank in ["", " \n\u{3000}"] {
+            let ban = Ban::new(BanLevel::Buy, None, blank.into(), 100, "usr_9".into());
+            assert_eq!(ban, Err(Refusal::Required("reason")), "{blank:?}");
+        }
     }
 
     #[test]

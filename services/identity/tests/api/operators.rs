@@ -151,6 +151,24 @@ async fn a_ban_that_comes_twice_is_one_ban() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_ban_without_a_reason_is_refused() {
+    let shop = Shop::open().await;
+    let mei = shop.register("mei@example.com").await;
+    for reason in ["", " \n"] {
+        let request = AdminBanUserRequest {
+            id: mei.id(),
+            level: "buy".to_owned(),
+            reason: reason.to_owned(),
+            ..AdminBanUserRequest::default()
+        };
+        let refused = shop.call(&system(), |mut c| async move { c.admin_ban_user(request).await }).await.unwrap_err();
+        let seen = (refused.kind.as_str(), refused.code.as_ref(), refused.param.as_deref());
+        assert_eq!(seen, ("invalid", "required", Some("reason")));
+    }
+    assert_eq!(get(&shop, &system(), &mei.user.id).await.unwrap().ban, None);
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_kicked_user_may_come_back() {
     let shop = Shop::open().await;
     let admin = shop.admin(ADMIN).await;

@@ -152,6 +152,41 @@ async fn what_is_wrong_with_a_rule_is_said_of_its_field() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn rules_and_roles_change_only_over_the_version_that_was_seen() {
+    let shop = Shop::open().await;
+    let by = system();
+    let create = |path: &str, if_version| {
+        let request = AdminCreatePolicyRequest { if_version, ..rule("support", path) };
+        shop.create_policy(&by, request)
+    };
+    let delete = |id: &str, if_version| {
+        let request = AdminDeletePolicyRequest { id: id.to_owned(), if_version };
+        shop.call(&by, |mut c| async move { c.admin_delete_policy(request).await })
+    };
+    let delete_role = |name: &str, if_version| {
+        let request = AdminDeleteRoleRequest { name: name.to_owned(), if_version };
+        shop.call(&by, |mut c| async move { c.admin_delete_role(request).await })
+    };
+    let seen = shop.access(0).await.version;
+    let made = create("/x", Some(seen)).await.unwrap();
+    // The same again, as after a lost answer, is done already.
+    assert_eq!(create("/x", Some(seen)).await.unwrap(), made);
+    shop.put_role(&by, "clerk", &[]).await.unwrap();
+    let present = shop.access(0).await.version;
+    for stale in [seen, present + 1] {
+        let late = create("/y", Some(stale)).await.unwrap_err();
+        assert_eq!((late.kind.as_str(), late.code.as_ref()), ("precondition", "version_mismatch"));
+        assert_eq!(code(delete(&made.id, Some(stale)).await), "version_mismatch");
+        assert_eq!(code(delete_role("clerk", Some(stale)).await), "version_mismatch");
+    }
+    assert_eq!(shop.access(0).await.version, present, "nothing was written");
+    delete(&made.id, Some(present)).await.unwrap();
+    assert_eq!(code(delete(&made.id, Some(present)).await), "policy_not_found");
+    delete_role("clerk", Some(present + 1)).await.unwrap();
+    create("/y", None).await.unwrap();
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_deny_rule_wins_and_is_named() {
     let shop = Shop::open().await;
     let denied = shop.create_policy(&system(), deny("user", "/store/v1/orders/*")).await.unwrap();

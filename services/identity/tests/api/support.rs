@@ -277,7 +277,7 @@ impl Shop {
     }
 
     pub async fn delete_policy(&self, by: &Call, id: &str) -> Result<()> {
-        let request = AdminDeletePolicyRequest { id: id.to_owned() };
+        let request = AdminDeletePolicyRequest { id: id.to_owned(), if_version: None };
         self.call(by, |mut c| async move { c.admin_delete_policy(request).await }).await
     }
 
@@ -288,7 +288,7 @@ impl Shop {
     }
 
     pub async fn delete_role(&self, by: &Call, name: &str) -> Result<()> {
-        let request = AdminDeleteRoleRequest { name: name.to_owned() };
+        let request = AdminDeleteRoleRequest { name: name.to_owned(), if_version: None };
         self.call(by, |mut c| async move { c.admin_delete_role(request).await }).await
     }
 

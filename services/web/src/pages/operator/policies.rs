@@ -192,6 +192,7 @@ pub async fn create(ask: &Ask) -> Result<Answer> {
             method: typed("method"),
             effect: typed("effect"),
             note: typed("note"),
+            if_version: None,
         };
         let mut client = ask.site.peers.identity();
         ask.write(&caller, client.admin_create_policy(request)).await.map(drop)
@@ -207,7 +208,13 @@ pub async fn delete(ask: &Ask, id: &str) -> Result<Answer> {
     let done = async {
         let caller = permit(ask, "DELETE", "/admin/v1/policies/{}", &[id]).await?;
         let mut client = ask.site.peers.identity();
-        match ask.write(&caller, client.admin_delete_policy(AdminDeletePolicyRequest { id: id.to_owned() })).await {
+        match ask
+            .write(
+                &caller,
+                client.admin_delete_policy(AdminDeletePolicyRequest { id: id.to_owned(), if_version: None }),
+            )
+            .await
+        {
             Err(error) if error.code == "policy_not_found" => Ok(()),
             done => done,
         }

@@ -131,7 +131,13 @@ pub async fn delete(ask: &Ask, name: &str) -> Result<Answer> {
     let done = async {
         let caller = permit(ask, "DELETE", "/admin/v1/roles/{}", &[name]).await?;
         let mut client = ask.site.peers.identity();
-        match ask.write(&caller, client.admin_delete_role(AdminDeleteRoleRequest { name: name.to_owned() })).await {
+        match ask
+            .write(
+                &caller,
+                client.admin_delete_role(AdminDeleteRoleRequest { name: name.to_owned(), if_version: None }),
+            )
+            .await
+        {
             Err(error) if error.code == "role_not_found" => Ok(()),
             done => done,
         }

@@ -153,7 +153,7 @@ fn forms(ask: &Ask, user: &User) -> Vec<Form> {
         fields: vec![
             Input::select("level", w.ban_level, user.ban.as_ref().map_or("login", |ban| &ban.level), levels).required(),
             Input { kind: "datetime-local", ..Input::line("until", w.ban_until, "") },
-            Input { maxlength: 500, ..Input::area("reason", c.why, "", 2) },
+            Input { maxlength: 500, ..Input::area("reason", c.why, "", 2).required() },
         ],
         button: w.ban,
         danger: true,
