@@ -12,6 +12,9 @@ use mallard_runtime::{Config, Mall, Settings, Storage};
 
 use super::stop_requested;
 
+/// Fewest characters of a cluster secret: who guesses it calls as anybody.
+const SECRET_CHARS_MIN: usize = 16;
+
 /// Arguments of `mallard serve`.
 #[derive(Args, Debug)]
 pub struct ServeArgs {
@@ -35,7 +38,7 @@ pub struct ServeArgs {
     /// Folder for SQLite files when there is no PostgreSQL.
     #[arg(long, env = "MALLARD_DATA_DIR")]
     data_dir: Option<PathBuf>,
-    /// Secret that the processes of one mall share; needed when they are on different hosts.
+    /// Secret of at least 16 characters that the processes of one mall share; needed when they are on different hosts.
     #[arg(long, env = "MALLARD_CLUSTER_SECRET", hide_env_values = true, default_value = "")]
     cluster_secret: String,
 }
@@ -60,15 +63,7 @@ pub async fn run(args: ServeArgs, config: Config) -> anyhow::Result<ExitCode> {
     if settings.listen.is_none() && settings.rpc_listen.is_none() {
         bail!("nothing to answer on; give --listen HOST:PORT or --rpc-listen HOST:PORT");
     }
-    if let Some(address) = settings.rpc_listen
-        && !address.ip().to_canonical().is_loopback()
-        && settings.cluster_secret.is_empty()
-    {
-        bail!(
-            "--rpc-listen {address} can be reached from other machines; give the processes of the mall a secret of their own: \
-             --cluster-secret (MALLARD_CLUSTER_SECRET), or listen on 127.0.0.1"
-        );
-    }
+    check_secret(settings.rpc_listen, &settings.cluster_secret)?;
     let mall = Mall::start(settings).await?;
     if let Some(address) = mall.http_addr() {
         println!("http listening on {address}");
@@ -96,7 +91,28 @@ fn expand(names: &[String]) -> Vec<String> {
     services
 }
 
+fn check_secret(rpc_listen: Option<SocketAddr>, secret: &str) -> anyhow::Result<()> {
+    let length = secret.chars().count();
+    if let Some(address) = rpc_listen
+        && !address.ip().to_canonical().is_loopback()
+        && length == 0
+    {
+        bail!(
+            "--rpc-listen {address} can be reached from other machines; give the processes of the mall a secret of their own: \
+             --cluster-secret (MALLARD_CLUSTER_SECRET), or listen on 127.0.0.1"
+        );
+    }
+    if (1..SECRET_CHARS_MIN).contains(&length) {
+        bail!(
+            "--cluster-secret (MALLARD_CLUSTER_SECRET) has {length} characters; it must have at least {SECRET_CHARS_MIN}, \
+             as of openssl rand -hex 32"
+        );
+    }
+    Ok(())
+}
+
 fn remotes(at: &[String]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
+    let known: Vec<_> = mallard::services().into_iter().map(|spec| spec.name).collect();
     let mut remotes = BTreeMap::new();
     for entry in at {
         let (names, urls) =
@@ -106,8 +122,61 @@ fn remotes(at: &[String]) -> anyhow::Result<BTreeMap<String, Vec<String>>> {
             bail!("--at {entry}: {url} is no URL; write http://HOST:PORT");
         }
         for name in expand(&[names.to_owned()]) {
-            remotes.insert(name, urls.clone());
+            if !known.contains(&name.as_str()) {
+                let groups: Vec<_> = mallard::GROUPS.iter().map(|(group, _)| *group).collect();
+                bail!(
+                    "--at {entry}: there is no service {name}; the services are {}, the groups {}",
+                    known.join(", "),
+                    groups.join(", ")
+                );
+            }
+            if remotes.insert(name.clone(), urls.clone()).is_some() {
+                bail!("--at {entry}: {name} was given before; write all its URLs at once: {name}=URL,URL");
+            }
         }
     }
     Ok(remotes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(entries: &[&str]) -> Result<BTreeMap<String, Vec<String>>, String> {
+        let entries: Vec<_> = entries.iter().map(|entry| (*entry).to_owned()).collect();
+        remotes(&entries).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn another_service_is_named_once_and_exists() {
+        let found = at(&["trade=http://a:1", "catalog=http://b:1,http://c:1#zone=a"]).unwrap();
+        assert_eq!(found.keys().collect::<Vec<_>>(), ["catalog", "order", "payment"]);
+        assert_eq!((found["order"].len(), found["catalog"].len()), (1, 2));
+        for (entries, told) in [
+            (&["idenity=http://a:1"][..], "there is no service idenity; the services are identity, "),
+            (&["=http://a:1"], "there is no service "),
+            (&["cart=http://a:1", "cart=http://b:1"], "cart was given before"),
+            (&["trade=http://a:1", "order=http://b:1"], "order was given before"),
+            (&["cart=a:1"], "a:1 is no URL"),
+            (&["cart"], "write NAME="),
+        ] {
+            let error = at(entries).err().unwrap_or_else(|| panic!("{entries:?} is taken"));
+            assert!(error.contains(told), "{entries:?}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_secret_is_hard_to_guess_and_needed_off_loopback() {
+        let check = |address: &str, secret: &str| {
+            check_secret(Some(address.parse().unwrap()), secret).map_err(|error| error.to_string())
+        };
+        let long = "0123456789abcdef";
+        assert!(check("127.0.0.1:1", "").is_ok() && check("[::1]:1", "").is_ok() && check("0.0.0.0:1", long).is_ok());
+        assert!(check_secret(None, "").is_ok() && check_secret(None, long).is_ok());
+        assert!(check("0.0.0.0:1", "").unwrap_err().contains("--rpc-listen 0.0.0.0:1"));
+        for address in ["0.0.0.0:1", "127.0.0.1:1"] {
+            let error = check(address, &long[1..]).unwrap_err();
+            assert!(error.contains("has 15 characters; it must have at least 16"), "{error}");
+        }
+    }
 }
