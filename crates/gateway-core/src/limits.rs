@@ -327,7 +327,10 @@ impl Limits {
             By::AddressPrefix => asking.address.map(|address| self.hash.hash_one(network(address))),
             By::User => text(asking.caller.map(|caller| caller.user_id.as_str())),
             By::Session => text(asking.caller.map(|caller| caller.session_id.as_str())),
-            By::Key => asking.headers.get(API_KEY).map(|value| self.hash.hash_one(value.as_bytes())),
+            By::Key => {
+                let key = asking.headers.get(API_KEY).filter(|value| !value.is_empty());
+                key.map(|value| self.hash.hash_one(value.as_bytes()))
+            }
             By::Route => Some(self.hash.hash_one(asking.rpc)),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName, HeaderValue};
 use mallard_gateway_core::limits::{Asking, By, Limits, Rule, Standing, Ticks, WhenUnknown};
 use mallard_gateway_core::{Route, routes};
 use mallard_rpc::{Caller, CallerKind, Channels, Surface};
@@ -213,6 +213,18 @@ fn a_missing_key_is_open_or_closed_as_the_rule_says() {
         let bench = Bench::new(vec![Rule { when_unknown, ..rule(By::Address, 1, 1) }]);
         assert!((0..5).all(|_| bench.ask_of("/store/v1/cart", None, None).0.is_ok() == passes));
     }
+}
+
+#[test]
+fn an_empty_api_key_is_none() {
+    let bench = Bench::new(vec![Rule { when_unknown: WhenUnknown::Closed, ..rule(By::Key, 1, 1) }]);
+    let route = bench.routes.iter().find(|route| route.info.path == "/store/v1/cart").unwrap();
+    let passes = |key: &'static str| {
+        let headers = HeaderMap::from_iter([(HeaderName::from_static("x-api-key"), HeaderValue::from_static(key))]);
+        let asking = Asking { address: None, caller: None, headers: &headers, rpc: route.info.rpc };
+        bench.limits.check(&bench.limits.of(route), asking, &mut None).is_ok()
+    };
+    assert!(!passes("") && passes("partner"));
 }
 
 #[test]
