@@ -6,7 +6,6 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode};
-use mallard_proto::rest::header::tag;
 use mallard_rpc::Trace;
 
 use crate::endpoint::Reply;
@@ -89,5 +88,10 @@ fn is_unchanged(parts: &Parts, reply: &Reply) -> bool {
         .get_all(IF_NONE_MATCH)
         .iter()
         .filter_map(|value| value.to_str().ok())
-        .any(|list| list.split(',').map(str::trim).any(|one| one == "*" || tag(one) == tag(current)))
+        .any(|list| list.split(',').map(str::trim).any(|one| one == "*" || weak(one) == weak(current)))
+}
+
+/// Takes the weak mark off an entity tag; its quotes are part of it.
+fn weak(tag: &str) -> &str {
+    tag.strip_prefix("W/").unwrap_or(tag)
 }
