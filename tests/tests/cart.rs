@@ -2,6 +2,7 @@
 
 use futures_util::future::join_all;
 use mallard_testkit::{Answer, Http};
+use mallard_tests::browser::Browser;
 use mallard_tests::*;
 use serde_json::{Value, json};
 
@@ -220,6 +221,32 @@ async fn a_cart_holds_a_hundred_lines_and_no_more() {
     assert_eq!(order["lines"].as_array().unwrap().len(), 100);
     assert_eq!(ada.cart().await["lines"], json!([]));
     shop.check().await;
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_page_of_a_full_cart_comes_compressed_to_who_takes_that() {
+    let shop = Shop::start().await;
+    let variants: Vec<_> =
+        (0..100).map(|i| json!({ "options": { "no": i.to_string() }, "price": cny(10), "stock": 3 })).collect();
+    let body = json!({ "title": "Tile", "status": "listed", "variants": variants });
+    let made = shop.admin.post("/admin/v1/products", body).await.expect(201).body["product"].clone();
+    let mut browser = Browser::new(&shop);
+    browser.get("/sign-in").await.expect(200);
+    for variant in made["variants"].as_array().unwrap() {
+        let (product, sku) = (text(&made["id"]), text(&variant["id"]));
+        browser.post("/cart/add", &[("product", &product), ("sku", &sku), ("quantity", "1")]).await.expect(303);
+    }
+    let plain = browser.get("/cart").await.expect(200);
+    assert!(plain.header("content-encoding").is_empty() && plain.header("vary").contains("Accept-Encoding"));
+    browser.headers.push(("accept-encoding".into(), "gzip".into()));
+    let zipped = browser.get("/cart").await.expect(200);
+    assert_eq!(zipped.header("content-encoding"), "gzip");
+    let bytes: usize = zipped.header("content-length").parse().unwrap();
+    assert!(bytes < 50 * 1024 && bytes < plain.body.len() / 4, "{bytes} of {} bytes", plain.body.len());
+    // An answer that may repeat what was sent is not compressed beside the token of its forms.
+    let asked = browser.get("/cart?a=b").await.expect(200);
+    assert!(asked.header("content-encoding").is_empty() && asked.has("_csrf"));
     shop.stop().await;
 }
 
