@@ -86,6 +86,32 @@ async fn a_flood_of_sign_ins_from_one_address_is_limited_like_the_api() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_limit_by_user_holds_for_pages_wherever_the_user_is() {
+    let limit = json!([{
+        "name": "orders", "routes": ["/store/v1/orders"], "verbs": ["GET"], "by": "user", "rate": 3, "per_s": 3600
+    }]);
+    let (shop, _) = shop(&[("trusted_proxies", json!(["127.0.0.1/32"])), ("limits", limit)], "nothing").await;
+    let mut ada = browser_at(&shop, "203.0.113.5");
+    ada.sign_up().await;
+    let mut elsewhere = ada.clone();
+    elsewhere.headers.retain(|(name, _)| name != "x-forwarded-for");
+    elsewhere.headers.push(("x-forwarded-for".into(), "203.0.113.9".into()));
+    for _ in 0..2 {
+        ada.get("/orders").await.expect(200);
+    }
+    elsewhere.get("/orders").await.expect(200);
+    for browser in [&mut ada, &mut elsewhere] {
+        let page = browser.get("/orders").await.expect(429);
+        assert_ne!(page.header("retry-after"), "");
+        browser.get("/account").await.expect(200);
+    }
+    let mut bea = browser_at(&shop, "203.0.113.5");
+    bea.sign_up().await;
+    bea.get("/orders").await.expect(200);
+    shop.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_denied_network_sees_no_page_and_no_file_and_the_console_is_for_the_operators_network() {
     let settings = [
         ("trusted_proxies", json!(["127.0.0.1/32"])),

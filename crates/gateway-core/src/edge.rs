@@ -34,7 +34,7 @@ mod work;
 
 pub use config::EdgeConfig;
 pub use copies::{Copies, CopiesConfig};
-pub use guard::{Answering, Stands};
+pub use guard::{Answering, Quota, Stands};
 pub use respond::{REQUEST_ID, harden, request_id};
 use visit::Visit;
 

@@ -15,10 +15,11 @@ use http_body_util::BodyExt;
 use mallard_gateway_core::addresses::{Addresses, Gate};
 use mallard_gateway_core::body::Patience;
 use mallard_gateway_core::cors::Cors;
+use mallard_gateway_core::edge::Quota;
 use mallard_gateway_core::limits::{By, Rule, WhenUnknown};
 use mallard_gateway_core::origin::{Client, Proxies};
 use mallard_gateway_core::{Answering, Edge, EdgeConfig, Stands};
-use mallard_rpc::{Channels, Trace};
+use mallard_rpc::{Caller, Channels, Trace};
 use parking_lot::Mutex;
 use tokio::sync::Semaphore;
 
@@ -131,14 +132,34 @@ async fn a_page_and_its_route_share_one_limit_by_address() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_limit_by_user_says_nothing_about_pages() {
+async fn a_limit_by_user_holds_where_a_page_finds_out_who_asks() {
     let edge = edge(|config| {
         config.limits = vec![Rule { when_unknown: WhenUnknown::Closed, ..rule(By::User, 1) }];
     });
-    let page = Page::default();
-    for _ in 0..5 {
-        assert_eq!(visit(&edge, "POST", "192.0.2.1", LOGIN, &page).await.status, 200);
-    }
+    let caller = |user: &str| Caller { user_id: user.into(), ..Caller::default() };
+    let visit_as = async |user: &str| {
+        let (caller, outcome) = (caller(user), Arc::new(Mutex::new(Vec::new())));
+        let told = Arc::clone(&outcome);
+        let answer: Answering = Box::new(move |request: Request<Body>| {
+            Box::pin(async move {
+                let quota = request.extensions().get::<Quota>().expect("the quota is there");
+                // A page may want to know twice; it is one request all the same.
+                for _ in 0..2 {
+                    told.lock().push(quota.take(&caller).map_err(|error| error.code.to_string()));
+                }
+                Response::new(Body::empty())
+            })
+        });
+        let request = request("POST", "192.0.2.1").body(Body::empty()).unwrap();
+        assert_eq!(Arc::clone(&edge).guard(request, LOGIN, answer).await.status(), 200);
+        let outcome = outcome.lock().clone();
+        outcome
+    };
+    let limited = || Err("rate_limited".to_owned());
+    assert_eq!(visit_as("usr_1").await, [Ok(()), Ok(())]);
+    assert_eq!(visit_as("usr_1").await, [limited(), limited()]);
+    assert_eq!(visit_as("usr_2").await, [Ok(()), Ok(())]);
+    assert_eq!(visit_as("").await, [limited(), limited()], "nobody is refused where the rule says so");
 }
 
 #[tokio::test(start_paused = true)]

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{ACCEPT_LANGUAGE, COOKIE, HOST, REFERER};
 use http::request::Parts;
-use mallard_gateway_core::edge::request_id;
+use mallard_gateway_core::edge::{Quota, request_id};
 use mallard_gateway_core::origin;
 use mallard_rpc::{Call, Caller, Origin, Surface, Trace};
 use mallard_types::{Error, Result};
@@ -130,6 +130,8 @@ pub struct Ask {
     pub refresh_before: String,
     /// Network address of the visitor's own machine.
     pub address: Option<IpAddr>,
+    /// Limits by user, where the gateway's guard stands before the pages.
+    quota: Option<Quota>,
     trace: Trace,
     origin: Arc<Origin>,
     started: Instant,
@@ -190,6 +192,7 @@ impl Ask {
             trace: Trace::parse(header(headers, "traceparent")).unwrap_or_else(|| site.trace()),
             origin: origin::origin(client, headers),
             address: client.address,
+            quota: parts.extensions.get().cloned(),
             started,
             ready: started,
             site,
@@ -243,10 +246,14 @@ impl Ask {
     /// `unauthenticated`, which becomes the way to sign in; `forbidden`, `account_banned`; `reauthentication_required` for what
     /// is dangerous; identity's own when it does not answer.
     pub async fn permit(&self, verb: &str, path: &str) -> Result<Caller> {
-        match &self.session {
-            Some(session) => self.permit_with(session, verb, path).await,
-            None => self.site.door.enter("", verb, path).await,
+        let caller = match &self.session {
+            Some(session) => self.permit_with(session, verb, path).await?,
+            None => self.site.door.enter("", verb, path).await?,
+        };
+        if let Some(quota) = &self.quota {
+            quota.take(&caller)?;
         }
+        Ok(caller)
     }
 
     /// Decides as [`Ask::permit`] for a session that has just begun.

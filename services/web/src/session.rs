@@ -15,7 +15,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::time::{Instant, sleep};
 
 use crate::config::Config;
-use crate::domain::Secret;
+use crate::domain::{Lang, Secret};
 use crate::store::{Kept, SignedIn, Store, Stored};
 
 const MICROS_PER_SECOND: Micros = 1_000_000;
@@ -39,6 +39,8 @@ pub struct Recall {
     pub at: Instant,
     /// Lines chosen out of the cart, as they travel in forms; none for the whole cart. Another tab may have shown others.
     pub chosen: Vec<String>,
+    /// Language the goods are named in; another tab may show another.
+    pub lang: Lang,
     /// What was asked.
     pub offer: Offer,
 }

@@ -126,7 +126,7 @@ texts! {
         "部分商品暂时无法购买，会留在购物车中；您可以先结算其余商品。";
     cart_blocked_all: "Nothing in the cart can be bought at the moment.", "购物车中的商品目前均无法购买。";
     mark_price: "The price has changed since you added it.", "加入购物车后价格有变动。";
-    mark_sold_out: "Sold out. {} left.", "库存不足，仅剩 {} 件。";
+    mark_sold_out: "Only {} left.", "库存不足，仅剩 {} 件。";
     mark_delisted: "No longer sold.", "商品已下架。";
     quantity_bad: "The quantity must be a whole number from 1 to 9,999.", "数量须为 1 到 9,999 的整数。";
     cart_full: "The cart is full: at most 100 different things.", "购物车已满，最多 100 种商品。";

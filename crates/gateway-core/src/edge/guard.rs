@@ -2,17 +2,19 @@
 //! timed like it; who is turned away gets a small page instead of JSON.
 //!
 //! Of a page the edge knows the client's address, not the user: the cookie of the session is the pages' own. So limits by
-//! address, network, API key and route hold, limits by user and session do not, and no work is asked of browsers
-//! ([`crate::friction`]). Access is decided by the pages, at the same door as the API's.
+//! address, network, API key and route are checked here, and those by user and session where a page finds out who asks, with
+//! the [`Quota`] that its request carries. No work is asked of browsers ([`crate::friction`]), and none of them is sent to a
+//! version on trial ([`crate::canary`]). Access is decided by the pages, at the same door as the API's.
 
-use std::sync::Arc;
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
 
 use axum::body::Body;
 use futures_util::future::BoxFuture;
 use http::header::ACCEPT;
 use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, StatusCode};
-use mallard_rpc::Surface;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode};
+use mallard_rpc::{Caller, Surface};
 use mallard_types::{Error, Result};
 use tokio::time::Instant;
 
@@ -43,6 +45,33 @@ pub enum Stands {
     },
 }
 
+/// The limits by user and session that the request of a page is under, for whoever finds out who asks.
+#[derive(Clone)]
+pub struct Quota {
+    edge: Arc<Edge>,
+    verb: &'static str,
+    path: &'static str,
+    address: Option<IpAddr>,
+    /// The outcome of the first question.
+    refused: Arc<OnceLock<Option<Error>>>,
+}
+
+impl Quota {
+    /// Counts the request for who asks: once, however often a page wants to know, and with one outcome.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn take(&self, caller: &Caller) -> Result<()> {
+        let count = || {
+            let route = self.edge.stand(self.verb, self.path)?;
+            let (headers, address) = (HeaderMap::new(), self.address);
+            let asking = Asking { address, caller: Some(caller), headers: &headers, rpc: route.info.rpc };
+            self.edge.limits.check(&route.policy.limits, asking, &mut None)
+        };
+        self.refused.get_or_init(|| count().err()).clone().map_or(Ok(()), Err)
+    }
+}
+
 /// Answers a request that was let in.
 pub type Answering = Box<dyn FnOnce(Request<Body>) -> BoxFuture<'static, Response<Body>> + Send>;
 
@@ -54,12 +83,16 @@ struct Admitted {
 
 impl Edge {
     /// Lets the request of a page in and has it answered, or refuses it. What is let in carries the [`crate::origin::Client`]
-    /// in its extensions, and request id and trace in its headers.
+    /// and the [`Quota`] in its extensions, and request id and trace in its headers.
     pub async fn guard(self: Arc<Self>, request: Request<Body>, stands: Stands, answer: Answering) -> Response<Body> {
         let (mut parts, body) = request.into_parts();
         let mut visit = self.visit(&parts);
         parts.extensions.insert(visit.client);
         carry(&mut parts, &visit);
+        if let Stands::Route { verb, path, .. } = stands {
+            let (edge, address) = (Arc::clone(&self), visit.client.address);
+            parts.extensions.insert(Quota { edge, verb, path, address, refused: Arc::default() });
+        }
         let (verb, uri, is_browser) = (parts.method.clone(), parts.uri.clone(), accepts_pages(&parts));
         let let_in = match stands {
             Stands::File => self.screen(&parts, Surface::Store, &mut visit).map(|()| (body, None)),

@@ -300,7 +300,9 @@ impl Product {
     /// Returns the title in a language, a tag such as `zh` or `zh-CN`; the first title where there is none in it.
     pub fn title_in(&self, language: &str) -> &str {
         let primary = language.split('-').next().unwrap_or_default();
-        let texts = self.translations.get(language).or_else(|| self.translations.get(primary));
+        // Tags are compared without letter case (RFC 5646, section 2.1.1).
+        let of = |tag: &str| self.translations.iter().find(|(own, _)| own.eq_ignore_ascii_case(tag));
+        let texts = of(language).or_else(|| of(primary)).map(|(_, texts)| texts);
         texts.map_or(&self.title, |texts| &texts.title)
     }
 

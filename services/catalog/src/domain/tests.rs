@@ -254,9 +254,16 @@ fn a_title_is_in_the_language_asked_for_where_there_is_one() {
     let translations = [("zh".to_owned(), text("茶罐")), ("de-AT".to_owned(), text("Teedose"))];
     let draft = Draft { title: "Tea tin".into(), translations: translations.into(), ..draft(vec![input(&[], 100)]) };
     let (product, _) = create(draft, Rules::default()).unwrap();
-    for (language, title) in
-        [("zh", "茶罐"), ("zh-CN", "茶罐"), ("de-AT", "Teedose"), ("de", "Tea tin"), ("en", "Tea tin"), ("", "Tea tin")]
-    {
+    for (language, title) in [
+        ("zh", "茶罐"),
+        ("zh-CN", "茶罐"),
+        ("ZH", "茶罐"),
+        ("DE-at", "Teedose"),
+        ("de-AT", "Teedose"),
+        ("de", "Tea tin"),
+        ("en", "Tea tin"),
+        ("", "Tea tin"),
+    ] {
         assert_eq!(product.title_in(language), title, "{language:?}");
     }
 }

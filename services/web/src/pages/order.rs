@@ -165,7 +165,7 @@ pub async fn render(ask: &Ask, caller: &Caller, id: &str, status_code: StatusCod
         address: address_form::fields(ask, &typed, about_address),
         address_open: is_about_address,
         cancellable: is_pending,
-        returns: returns.iter().map(|asked| returns::view(ask, asked)).collect(),
+        returns: returns.iter().map(|asked| returns::view(ask, order.status(), asked)).collect(),
         returnable,
         reason,
         return_key: ask.site.ctx.id("web"),

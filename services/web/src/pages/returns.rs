@@ -84,9 +84,13 @@ pub fn reason(ask: &Ask, error: Option<&Error>) -> Field {
     }
 }
 
-/// Shows a return in words.
-pub fn view(ask: &Ask, asked: &Return) -> ReturnView {
-    let (status, tone) = status(ask.t, asked.status());
+/// Shows a return in words. What waits for an answer while the whole order was paid back needs none any more.
+pub fn view(ask: &Ask, order: OrderStatus, asked: &Return) -> ReturnView {
+    let seen = match asked.status() {
+        ReturnStatus::Requested if order == OrderStatus::Refunded => ReturnStatus::Refunded,
+        own => own,
+    };
+    let (status, tone) = status(ask.t, seen);
     let at = asked.created_at.as_ref().map(|at| at.micros()).unwrap_or_default();
     ReturnView {
         status,

@@ -189,7 +189,7 @@ pub async fn ask_quote(
 /// Remembers what the page showed, so that a refused order needs no further calls.
 pub fn remember(ask: &Ask, chosen: &Chosen, offer: &Offer) {
     if let Some(session) = &ask.session {
-        let recall = Recall { at: Instant::now(), chosen: chosen.texts.clone(), offer: offer.clone() };
+        let recall = Recall { at: Instant::now(), chosen: chosen.texts.clone(), lang: ask.lang, offer: offer.clone() };
         *session.recall.lock() = Some(recall);
     }
 }
@@ -197,7 +197,8 @@ pub fn remember(ask: &Ask, chosen: &Chosen, offer: &Offer) {
 /// Returns what was remembered of this choice; another tab may have shown another since.
 pub fn recalled(ask: &Ask, chosen: &Chosen) -> Option<Offer> {
     let recall = ask.session.as_ref().and_then(|session| session.recall.lock().clone())?;
-    (recall.at.elapsed() < RECALL && recall.chosen == chosen.texts).then_some(recall.offer)
+    let is_this = recall.chosen == chosen.texts && recall.lang == ask.lang;
+    (recall.at.elapsed() < RECALL && is_this).then_some(recall.offer)
 }
 
 /// Writes the page; `error` marks the field it is about.

@@ -150,6 +150,8 @@ fn history(ask: &Ask, events: &[OrderEvent]) -> Table {
             "address_changed" => t.event_address_changed,
             "shipped" => t.event_shipped,
             "delivered" => t.event_delivered,
+            "return_requested" => t.event_return_requested,
+            "return_refused" => t.event_return_refused,
             "refund_requested" => t.event_refund_requested,
             "refund_refused" => t.event_refund_refused,
             "refunded" => t.event_refunded,

@@ -96,10 +96,13 @@ async fn render(ask: &Ask, id: &str, code: StatusCode, refused: Option<&Error>) 
     if let Some(error) = refused {
         s.trouble = shipping::above(ask.t, c, error);
     }
-    let to_facts = vec![
+    let mut to_facts = vec![
         (w.goes_to, Cell::text(format!("{} {}", to.name, to.phone)).note(written(&to, ask.lang))),
         (c.when, Cell::text(time(ask, &order.created_at))),
     ];
+    if !order.note.is_empty() {
+        to_facts.push((w.note, Cell::text(order.note.clone())));
+    }
     let blocks = vec![
         Block::new("goods", w.goods, vec![Part::Table(goods(ask, &order))]),
         Block::new("to", c.details, vec![Part::Facts(to_facts)]),
@@ -135,7 +138,11 @@ fn ship_part(ask: &Ask, order: &Order, refused: Option<&Error>) -> Part {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
     let lines = shipping::fields(c, order);
     if lines.is_empty() {
-        return Part::Note("good", w.all_shipped.to_owned());
+        return match order.lines.iter().any(|line| line.shipped > 0) {
+            true => Part::Note("good", w.all_shipped.to_owned()),
+            // All of it was given back before it was sent.
+            false => Part::Note("warn", w.none_to_ship.to_owned()),
+        };
     }
     if !matches!(order.status(), OrderStatus::Paid | OrderStatus::PartiallyShipped) {
         return Part::Note("warn", w.not_to_ship.to_owned());

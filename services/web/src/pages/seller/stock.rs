@@ -114,6 +114,7 @@ pub async fn show(ask: &Ask, sku: &str) -> Result<Answer> {
 
 async fn render(ask: &Ask, sku: &str, code: StatusCode, refused: Option<&Error>) -> Result<Answer> {
     let (w, c) = (Words::of(ask.lang), Common::of(ask.lang));
+    permit(ask, "GET", "/seller/v1/inventory/{}", &[sku]).await?;
     let after = ask.query.get("after");
     // After a refusal its history is left for the next look, so that the page asks no more than any other.
     let (stock, ledger, name) = tokio::join!(

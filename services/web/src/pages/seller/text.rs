@@ -103,5 +103,7 @@ words! {
     shipped: "Sent", "已发";
     left_to_ship: "Left", "待发";
     all_shipped: "Everything of yours is on its way.", "您的商品已全部发出。";
+    none_to_ship: "Nothing of it is to be sent any more.", "没有需要发货的商品。";
+    note: "Note of the shopper", "顾客留言";
     not_to_ship: "It cannot be shipped in its present state.", "当前状态不能发货。";
 }
