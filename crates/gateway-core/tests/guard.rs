@@ -152,8 +152,7 @@ async fn a_limit_by_user_holds_where_a_page_finds_out_who_asks() {
         });
         let request = request("POST", "192.0.2.1").body(Body::empty()).unwrap();
         assert_eq!(Arc::clone(&edge).guard(request, LOGIN, answer).await.status(), 200);
-        let outcome = outcome.lock().clone();
-        outcome
+        outcome.lock().clone()
     };
     let limited = || Err("rate_limited".to_owned());
     assert_eq!(visit_as("usr_1").await, [Ok(()), Ok(())]);
