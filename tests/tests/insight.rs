@@ -232,6 +232,23 @@ async fn orders_that_no_event_told_of_are_caught_up_with() {
     shop.stop().await;
 }
 
+/// A process that took facts and died rang its bell for nobody. Whoever looks at the books right then sees them soon in the
+/// sums, not wrong books.
+#[tokio::test(flavor = "multi_thread")]
+async fn facts_that_nobody_announced_are_no_wrong_books() {
+    let shop = Shop::start_with(|mut settings| {
+        settings.config = settings.config.set("insight.fold_interval_ms", 5_000);
+        settings
+    })
+    .await;
+    let db = shop.mall.context("insight").unwrap().db();
+    let fact = "INSERT INTO facts (order_id, version, kind, at_us, day, currency, amount, units, goods, detail, folded) \
+         VALUES ('ord_1', 1, 'placed', 0, 0, '', 0, 0, 0, ?, 0)";
+    db.apply(Unit::new("test.fact").exec(fact, vec![Vec::<u8>::new().into()])).await.unwrap();
+    shop.check().await;
+    shop.stop().await;
+}
+
 /// Loses counted visits on their way as long as it is told to.
 #[derive(Clone, Default)]
 struct LosesVisits(std::sync::Arc<std::sync::atomic::AtomicU64>);

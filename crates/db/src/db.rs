@@ -165,7 +165,8 @@ impl Db {
     }
 
     /// Returns the bell of a topic, rung after the commit of a transaction that called [`Tx::wake`]. One listener per topic:
-    /// `loop { bell.notified().await; … }`; a bell rung while it is busy is not lost. It rings in this process only.
+    /// `loop { bell.notified().await; … }`; a bell rung while it is busy is not lost. It rings in this process only,
+    /// and may ring for nothing when the caller of the transaction went away before it heard what became of it.
     pub fn woken(&self, topic: &'static str) -> Arc<Notify> {
         self.inner.shared.topic(topic)
     }

@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 use tokio_postgres::NoTls;
 
+use crate::{Error, UnitError};
+
 /// Only ends a start that never comes to an end.
 const START_MAX: Duration = Duration::from_secs(300);
 const CONNECTIONS_MAX: u32 = 300;
@@ -112,6 +114,26 @@ pub async fn run_sql(url: &str, script: &str) -> Result<(), tokio_postgres::Erro
     // Its error, if any, has reached the client already.
     let _ = line.await;
     result
+}
+
+/// Does work again while it is told that the database is busy: on a slow machine somebody holds a connection or a lock for
+/// longer than others wait, and who is told so has written nothing.
+///
+/// # Errors
+/// Those of the work, also [`Error::Busy`] after a hundred times.
+pub async fn patiently<T, E, F>(mut work: impl FnMut() -> F) -> Result<T, E>
+where
+    F: Future<Output = Result<T, E>>,
+    E: Clone,
+    UnitError: From<E>,
+{
+    for _ in 0..100 {
+        match work().await {
+            Err(error) if matches!(UnitError::from(error.clone()), UnitError::Db(Error::Busy(_))) => {}
+            result => return result,
+        }
+    }
+    work().await
 }
 
 fn find_bin() -> Option<PathBuf> {

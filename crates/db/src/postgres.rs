@@ -146,7 +146,7 @@ impl PgDb {
 
     async fn conn(&self) -> Result<Conn, Error> {
         match self.pool.get().await {
-            Ok(object) => Ok(Conn::new(object)),
+            Ok(object) => Ok(Conn::new(object, self.shared.clone())),
             Err(PoolError::Timeout(_)) => Err(Error::Busy("no free connection".to_owned())),
             Err(PoolError::Closed) => Err(Error::Lost("the database was closed".to_owned())),
             Err(PoolError::Backend(error)) => Err(Failure::from(error).error),

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::Poll;
 use std::time::Duration;
 
-use mallard_db::pgtest::{PgServer, run_sql};
+use mallard_db::pgtest::{PgServer, patiently, run_sql};
 use mallard_db::{Db, DbConfig, Error, Migration, Unit, UnitError, params};
 use tokio::sync::{Barrier, oneshot};
 
@@ -16,23 +16,6 @@ const MIGRATIONS: &[Migration] = &[Migration {
     sql: "CREATE TABLE t (id TEXT PRIMARY KEY NOT NULL, n INTEGER NOT NULL); INSERT INTO t (id, n) VALUES ('a', 0), ('b', 0)",
 }];
 const BUMP: &str = "UPDATE t SET n = n + 1 WHERE id = ?";
-
-/// Does work again while it is told that the database is busy: on a slow machine the only connection may be cleaned up for
-/// longer than callers wait for it. Who is told so has written nothing.
-async fn patiently<T, E, F>(mut work: impl FnMut() -> F) -> Result<T, E>
-where
-    F: Future<Output = Result<T, E>>,
-    E: Clone,
-    UnitError: From<E>,
-{
-    for _ in 0..100 {
-        match work().await {
-            Err(error) if matches!(UnitError::from(error.clone()), UnitError::Db(Error::Busy(_))) => {}
-            result => return result,
-        }
-    }
-    work().await
-}
 
 async fn open(pool_max: usize) -> Option<(Arc<PgServer>, String, Db)> {
     let server = PgServer::shared()?;
@@ -184,6 +167,84 @@ async fn a_transaction_abandoned_with_locks_frees_them() {
     assert!(holder.await.unwrap_err().is_cancelled());
     patiently(|| db.apply(Unit::new("t.after").guard(BUMP, params!["a"], 1, 1))).await.unwrap();
     assert_eq!(numbers(&db).await, [1, 0]);
+}
+
+/// Somebody whose COMMIT runs at the server goes away: a killed peer, a deadline. What was committed is announced all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_caller_goes_away_rings_its_bells() {
+    const WRITE: &str = "UPDATE t SET n = n + 1";
+    let Some((_server, url, db)) = open(1).await else { return };
+    // COMMIT waits until the gate opens.
+    let late = "CREATE FUNCTION shop.late() RETURNS trigger LANGUAGE plpgsql SET lock_timeout = 0 AS \
+         $$ BEGIN PERFORM pg_advisory_xact_lock_shared(7); RETURN NULL; END $$; \
+         CREATE CONSTRAINT TRIGGER late AFTER UPDATE ON shop.t DEFERRABLE INITIALLY DEFERRED \
+         FOR EACH ROW EXECUTE FUNCTION shop.late()";
+    run_sql(&url, late).await.unwrap();
+    let keeper = Db::open(&DbConfig::Postgres { url, pool_max: 2 }, "shop", MIGRATIONS).await.unwrap();
+    for (round, kind) in ["a transaction", "a unit", "a unit with a guard"].into_iter().enumerate() {
+        let (open_gate, gate_opens) = oneshot::channel::<()>();
+        let (closed, is_closed) = oneshot::channel();
+        let hold = parking_lot::Mutex::new(Some((closed, gate_opens)));
+        let gate = {
+            let keeper = keeper.clone();
+            tokio::spawn(async move {
+                let held = keeper.tx("t.gate", move |tx| {
+                    let hold = hold.lock().take();
+                    async move {
+                        let (closed, gate_opens) = hold.unwrap();
+                        tx.query("SELECT 1 FROM (SELECT pg_advisory_xact_lock(7)) AS gate", vec![]).await?;
+                        let _ = closed.send(());
+                        let _ = gate_opens.await;
+                        Ok::<_, Error>(())
+                    }
+                });
+                // The server ends it when the machine sleeps for too long; then the gate is open too.
+                let _ = held.await;
+            })
+        };
+        is_closed.await.unwrap();
+        let writer = {
+            let db = db.clone();
+            tokio::spawn(async move {
+                let unit = || Unit::new("t.late").wake("late");
+                let _ = match round {
+                    0 => db
+                        .tx("t.late", |tx| async move {
+                            tx.wake("late");
+                            tx.execute(WRITE, vec![]).await.map(|_| ())
+                        })
+                        .await
+                        .map_err(UnitError::Db),
+                    1 => db.apply(unit().exec(WRITE, vec![])).await,
+                    _ => db.apply(unit().guard(WRITE, vec![], 2, 1)).await,
+                };
+            })
+        };
+        let at_commit = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() \
+             AND query = 'COMMIT' AND wait_event_type = 'Lock'";
+        while !writer.is_finished() {
+            let row = patiently(|| keeper.query_opt(at_commit, vec![])).await.unwrap().unwrap();
+            if row.get::<i64>(0) == Ok(1) {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        writer.abort();
+        let _ = writer.await;
+        drop(open_gate);
+        gate.await.unwrap();
+        let rung = tokio::time::timeout(Duration::from_secs(120), db.woken("late").notified()).await;
+        assert!(rung.is_ok(), "{kind} was committed and nobody was told");
+        let written = round as i64 + 1;
+        // A clean-up that took too long closes the connection, and the server finishes alone.
+        for _ in 0..600 {
+            if numbers(&db).await == [written, written] {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(numbers(&db).await, [written, written], "{kind}");
+    }
 }
 
 #[tokio::test]

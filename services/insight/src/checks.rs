@@ -15,6 +15,8 @@ const SHOWN_MAX: usize = 10;
 const SUSPECTS_MAX: usize = 2_000;
 /// Looks without any progress.
 const LOOKS: usize = 10;
+/// Looks for facts without any progress, beside those that the interval of folding takes: a slow disk is not a wrong sum.
+const FOLD_LOOKS: usize = 20;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 /// How long what happened to an order may be on its way here, in microseconds: as long as the mall's rule for events.
 const ON_ITS_WAY_MICROS: i64 = 60_000_000;
@@ -64,7 +66,10 @@ pub async fn run(app: &App) -> Result<Vec<Check>> {
 /// Every fact that was there when the check began is soon in the sums.
 async fn facts_folded(app: &App) -> Result<Check> {
     let (newest, mut open) = app.store.newest_and_open().await?;
-    let mut patience = Patience::default();
+    // The bell of a process that died rang for nobody: then only the interval brings its facts into the sums.
+    let interval = Duration::from_millis(app.config.fold_linger_ms.saturating_add(app.config.fold_interval_ms));
+    let looks = FOLD_LOOKS + interval.div_duration_f64(BETWEEN_LOOKS).min(FOLD_LOOKS as f64) as usize;
+    let mut patience = Patience::of(looks);
     while let Some(waiting) = open.filter(|open| *open <= newest)
         && patience.is_left(newest - waiting)
     {
@@ -82,7 +87,7 @@ async fn facts_folded(app: &App) -> Result<Check> {
 async fn knows_every_order(app: &App) -> Result<Check> {
     let mut tally = Tally::default();
     let (mut wrong_count, mut suspects) = (0, BTreeMap::new());
-    let mut patience = Patience::default();
+    let mut patience = Patience::of(LOOKS);
     loop {
         // A few are looked at again one by one, many all together.
         if wrong_count == 0 || wrong_count > SUSPECTS_MAX {
@@ -124,20 +129,24 @@ async fn look_at_all(app: &App) -> Result<(i64, usize, BTreeMap<String, String>)
 }
 
 /// Decides whether to look again: as long as less and less is wrong, and some looks more.
-#[derive(Default)]
 struct Patience {
+    looks_max: usize,
     least: Option<i64>,
     looks: usize,
 }
 
 impl Patience {
+    fn of(looks_max: usize) -> Patience {
+        Patience { looks_max, least: None, looks: 0 }
+    }
+
     fn is_left(&mut self, wrong: i64) -> bool {
         if self.least.is_none_or(|least| wrong < least) {
             self.least = Some(wrong);
             self.looks = 0;
         }
         self.looks += 1;
-        self.looks < LOOKS
+        self.looks < self.looks_max
     }
 }
 

@@ -31,7 +31,7 @@ impl Default for Config {
             currency: "CNY".to_owned(),
             fold_linger_ms: 200,
             fold_rows_max: 256,
-            fold_interval_ms: 5_000,
+            fold_interval_ms: 1_000,
             best_sellers_trust_ms: 5_000,
             visits_days_max: 7,
             prune_interval_s: 3_600,

@@ -1,6 +1,7 @@
 //! A connection on loan from the pool, which never goes back while a transaction may be open on it.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use deadpool_postgres::Object;
@@ -10,6 +11,7 @@ use tokio_postgres::error::SqlState;
 use tokio_postgres::types::Type;
 
 use super::types::{self, Failure};
+use crate::shared::Shared;
 use crate::unit::Text;
 use crate::{Error, Row, Value};
 
@@ -29,11 +31,14 @@ pub(super) struct Conn {
     object: Option<Object>,
     /// Whether a transaction may be open.
     dirty: AtomicBool,
+    shared: Arc<Shared>,
+    /// Topics to wake should nobody be left to hear what came of the COMMIT.
+    wakes: OnceLock<Vec<&'static str>>,
 }
 
 impl Conn {
-    pub(super) fn new(object: Object) -> Conn {
-        Conn { object: Some(object), dirty: AtomicBool::new(false) }
+    pub(super) fn new(object: Object, shared: Arc<Shared>) -> Conn {
+        Conn { object: Some(object), dirty: AtomicBool::new(false), shared, wakes: OnceLock::new() }
     }
 
     fn client(&self) -> Result<&Object, Error> {
@@ -91,7 +96,13 @@ impl Conn {
         Ok(self.client()?.batch_execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?)
     }
 
-    pub(super) async fn commit(&self) -> Result<(), Failure> {
+    /// Commits. Whoever hears that it went well wakes the topics; if the caller goes away before, or the line is lost, the
+    /// connection does when it has been cleaned up, because the server may have committed.
+    pub(super) async fn commit(&self, wakes: &[&'static str]) -> Result<(), Failure> {
+        if !wakes.is_empty() {
+            // A connection on loan commits once.
+            let _ = self.wakes.set(wakes.to_vec());
+        }
         self.end("COMMIT").await
     }
 
@@ -117,8 +128,10 @@ impl Drop for Conn {
         }
         // The caller has gone away in the middle. What it sent runs out before the ROLLBACK does, so afterwards the
         // connection is as good as new.
+        let (shared, wakes) = (self.shared.clone(), self.wakes.take().unwrap_or_default());
         let Ok(runtime) = tokio::runtime::Handle::try_current() else {
             drop(Object::take(object));
+            shared.wake(&wakes);
             return;
         };
         runtime.spawn(async move {
@@ -126,6 +139,7 @@ impl Drop for Conn {
             if !matches!(rolled_back, Ok(Ok(()))) {
                 drop(Object::take(object));
             }
+            shared.wake(&wakes);
         });
     }
 }

@@ -45,14 +45,14 @@ pub(super) async fn apply(conn: Conn, texts: &Texts, shared: &Shared, unit: &Uni
         flights.push(Box::pin(conn.execute(prepared, &statement.params)));
     }
     if unguarded {
-        flights.push(Box::pin(async { conn.commit().await.map(|()| 0) }));
+        flights.push(Box::pin(async { conn.commit(&unit.wakes).await.map(|()| 0) }));
     }
     shared.count_statements(unit.len() as u64);
     let answers = in_order(flights).await;
     let verdict = judge(unit, answers);
     match verdict {
         Ok(()) if unguarded => {}
-        Ok(()) => conn.commit().await?,
+        Ok(()) => conn.commit(&unit.wakes).await?,
         // When it fails the connection stays dirty and is cleaned up or closed.
         Err(_) => drop(conn.rollback().await),
     }

@@ -125,7 +125,7 @@ impl PgTx {
 impl Ended {
     pub(super) async fn commit(&self) -> Result<(), Failure> {
         match &self.conn {
-            Some(conn) if self.begun => conn.commit().await,
+            Some(conn) if self.begun => conn.commit(&self.wakes).await,
             _ => Ok(()),
         }
     }

@@ -8,7 +8,7 @@ pub mod units;
 use std::sync::Arc;
 
 use mallard_db::pgtest::PgServer;
-use mallard_db::{Db, DbConfig, Error, MemoryDisk, Migration, UnitError};
+use mallard_db::{Db, DbConfig, MemoryDisk, Migration};
 
 /// The engine under test, and what must live as long as it does.
 pub struct Fixture {
@@ -58,23 +58,6 @@ pub const ADD_STOCK: &str = "INSERT INTO stock (sku, left_units) VALUES (?, ?)";
 pub const TAKE_ONE: &str = "UPDATE stock SET left_units = left_units - 1 WHERE sku = ? AND left_units >= 1";
 pub const LEFT: &str = "SELECT left_units FROM stock WHERE sku = ?";
 pub const ADD_SALE: &str = "INSERT INTO sales (id, sku, buyer) VALUES (?, ?, ?)";
-
-/// Does work again while it is told that the database is busy: on a slow machine somebody holds a connection or a lock for
-/// longer than others wait, and who is told so has written nothing.
-pub async fn patiently<T, E, F>(mut work: impl FnMut() -> F) -> Result<T, E>
-where
-    F: Future<Output = Result<T, E>>,
-    E: Clone,
-    UnitError: From<E>,
-{
-    for _ in 0..100 {
-        match work().await {
-            Err(error) if matches!(UnitError::from(error.clone()), UnitError::Db(Error::Busy(_))) => {}
-            result => return result,
-        }
-    }
-    work().await
-}
 
 pub async fn left(db: &Db, sku: &str) -> i64 {
     db.query_opt(LEFT, mallard_db::params![sku]).await.unwrap().unwrap().get(0).unwrap()

@@ -3,9 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
+use mallard_db::pgtest::patiently;
 use mallard_db::{Error, Unit, UnitError, params};
 
-use super::{ADD_SALE, Fixture, LEFT, TAKE_ONE, count, left, patiently, stocked};
+use super::{ADD_SALE, Fixture, LEFT, TAKE_ONE, count, left, stocked};
 
 const CLIENTS: usize = 16;
 const TRIES: usize = 10;

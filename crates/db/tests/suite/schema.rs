@@ -1,8 +1,9 @@
 //! Migrations and leases.
 
+use mallard_db::pgtest::patiently;
 use mallard_db::{Db, Error, Migration, lease, params};
 
-use super::{Fixture, MIGRATIONS, count, patiently};
+use super::{Fixture, MIGRATIONS, count};
 
 pub async fn migrations_run_once_and_later_ones_are_added(fixture: Fixture) {
     let db = fixture.open().await;
