@@ -73,7 +73,7 @@ pub async fn take(headers: &HeaderMap, mut body: Body, bytes_max: usize, patienc
     let mut seen = 0u64;
     loop {
         let Ok(frame) = timeout_at(patience.until(begun, seen), body.frame()).await else {
-            return Err(Error::invalid("body_too_slow", "the body did not come in time; send it faster"));
+            return Err(too_slow());
         };
         let Some(frame) = frame else { break };
         let frame = frame.map_err(|_| Error::invalid("malformed_body", "the body ended too early"))?;
@@ -90,6 +90,11 @@ pub async fn take(headers: &HeaderMap, mut body: Body, bytes_max: usize, patienc
         return Err(too_large(bytes_max));
     }
     Ok(bytes.freeze())
+}
+
+/// Makes the refusal of a client that lets the mall wait for its body.
+pub(crate) fn too_slow() -> Error {
+    Error::invalid("body_too_slow", "the body did not come in time; send it faster")
 }
 
 fn too_large(bytes_max: u64) -> Error {

@@ -23,7 +23,7 @@ use crate::limits::{Asking, Limits, Ticks};
 use crate::once::{IdempotencyStore, Once};
 use crate::protection::Protection;
 use crate::table::{Found, Route, Table};
-use crate::{canary, crowd, origin, policy, problem, table};
+use crate::{body, canary, crowd, origin, policy, problem, table};
 
 mod config;
 mod copies;
@@ -226,6 +226,8 @@ impl Edge {
         match timeout_at(deadline, work).await {
             Ok(Ok(answer)) => answer,
             Ok(Err(_)) => Err(Error::internal("panic", "the edge panicked")),
+            // No service was asked yet, so none was late.
+            Err(_) if visit.awaits_body => Err(body::too_slow()),
             Err(_) => Err(Error::deadline("deadline_exceeded", "no answer came in time")),
         }
     }
@@ -285,7 +287,7 @@ impl Edge {
             let answer = self.copies.answer(route, params, parts, call, &enter).await;
             return answer.map_err(|error| if error.code == OVERLOADED { visit.turn_away(error) } else { error });
         };
-        let reply = self.carry_out(route, params, parts, body, call, place, &knock).await;
+        let reply = self.carry_out(route, params, parts, body, call, place, &knock, visit).await;
         self.copies.written(route, params, &reply);
         // Its body came late, and the mall was full by then.
         reply.map_err(|error| if error.code == OVERLOADED { visit.turn_away(error) } else { error })

@@ -14,6 +14,7 @@ use axum::extract::ConnectInfo;
 use bytes::Bytes;
 use common::{Answer, Memory, ask, edge_with, send};
 use futures_util::future::join_all;
+use futures_util::stream::unfold;
 use http::Request;
 use http_body::{Frame, SizeHint};
 use mallard_gateway_core::addresses::Gate;
@@ -344,6 +345,38 @@ async fn slow_and_large_bodies_are_cut_off() {
         send(&edge, "POST", "/admin/v1/products/prod_1/list", &[("authorization", "Bearer usr_9:admin")], &long);
     assert_ne!(other.await.refusal().0, 413, "another route has the usual limit");
     assert_eq!(fake.calls(), 0);
+}
+
+/// A body that never ends: so many bytes every 10 ms.
+fn trickle(bytes: usize) -> Body {
+    Body::from_stream(unfold((), move |()| async move {
+        sleep(Duration::from_millis(10)).await;
+        Some((Ok::<_, std::io::Error>(Bytes::from(vec![b' '; bytes])), ()))
+    }))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_body_that_is_late_is_the_clients_fault_also_when_the_routes_time_is_over() {
+    let (edge, fake) = shop(|_| {});
+    // One that would have time left by the rule of slow bodies, one that has none, and one that never comes.
+    for body in [|| trickle(200), || trickle(1), || Body::new(Watched(Arc::default()))] {
+        for wait in ["300", "60000"] {
+            let request = Request::post("/store/v1/cart/lines").header("x-mallard-deadline-ms", wait);
+            let begun = Instant::now();
+            let asked = tokio::spawn({
+                let (edge, request) = (Arc::clone(&edge), request.body(body()).unwrap());
+                async move { ask(&edge, request).await }
+            });
+            sleep(Duration::from_millis(100)).await;
+            assert_eq!(edge.protection().in_flight, 0, "it takes nobody's place");
+            assert_eq!(asked.await.unwrap().refusal(), (408, "body_too_slow".into(), "".into()), "{wait}");
+            assert!(begun.elapsed() <= Duration::from_secs(2), "{:?}", begun.elapsed());
+        }
+    }
+    assert_eq!(fake.calls(), 0);
+    let line = r#"{"sku_id": "slow", "quantity": 1}"#;
+    let answer = send(&edge, "POST", "/store/v1/cart/lines", &[], line).await;
+    assert_eq!((answer.refusal().0, fake.calls()), (504, 1), "here it is the service");
 }
 
 #[tokio::test(start_paused = true)]

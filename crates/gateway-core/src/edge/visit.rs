@@ -27,6 +27,8 @@ pub(super) struct Visit {
     pub canary: Option<HeaderValue>,
     /// It was turned away before any work was done for it.
     pub turned_away: bool,
+    /// Its body is on its way: what time passes now is the client's.
+    pub awaits_body: bool,
     /// Why there was no place for it.
     shed: Option<HeaderValue>,
 }
@@ -41,6 +43,7 @@ impl Visit {
             standing: None,
             canary: None,
             turned_away: false,
+            awaits_body: false,
             shed: None,
         }
     }

@@ -12,6 +12,7 @@ use mallard_proto::rest::{Idempotency, RouteInfo, header};
 use mallard_rpc::Call;
 use mallard_types::{Error, Result};
 
+use super::visit::Visit;
 use super::{Done, Edge, Hook, refuse};
 use crate::concurrency::{Knock, Place};
 use crate::crowd::CART_TOKEN;
@@ -31,6 +32,7 @@ impl Edge {
         call: Call,
         mut place: Place,
         knock: &Knock<'_>,
+        visit: &mut Visit,
     ) -> Result<Reply> {
         let info = route.info;
         let key = match info.idempotency {
@@ -48,8 +50,13 @@ impl Edge {
         let key = key.map(|_| header::text(&parts.headers, "Idempotency-Key")).transpose()?;
         let body = if info.body {
             let bytes_max = route.policy.body_bytes_max;
-            let body = body::read(&parts.headers, body, bytes_max, &self.config.patience);
-            place.aside(knock, body).await??
+            let read = async {
+                visit.awaits_body = true;
+                let body = body::read(&parts.headers, body, bytes_max, &self.config.patience).await;
+                visit.awaits_body = false;
+                body
+            };
+            place.aside(knock, read).await??
         } else {
             Default::default()
         };
