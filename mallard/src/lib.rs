@@ -36,6 +36,16 @@ pub const GROUPS: [(&str, &[&str]); 3] = [
     ("people", &["identity", "cart"]),
 ];
 
+/// Refuses services and methods in the section `[rpc]` that do not exist, and what a method cannot have.
+///
+/// # Errors
+/// Text naming the key, and the names there are.
+pub fn check_calls(config: &Config) -> anyhow::Result<()> {
+    let rpc: mallard_rpc::Config = config.section("rpc")?;
+    let services: Vec<&str> = services().iter().map(|spec| spec.name).collect();
+    rpc.check_names(&services, mallard_proto::METHODS).map_err(|error| anyhow::Error::msg(error.message))
+}
+
 /// Returns the default configuration with the environment on top.
 pub fn config() -> Config {
     Config::defaults(DEFAULT_CONFIG).environment()

@@ -27,7 +27,7 @@ include!(concat!(env!("OUT_DIR"), "/modules.rs"));
 mod clients {
     include!(concat!(env!("OUT_DIR"), "/clients.rs"));
 }
-pub use clients::{IDEMPOTENT, SAFE};
+pub use clients::{IDEMPOTENT, METHODS, SAFE};
 
 /// Most bytes of one answer that a client reads.
 pub const ANSWER_BYTES_MAX: usize = mallard_rpc::MESSAGE_BYTES_MAX;

@@ -63,8 +63,8 @@ pub use call::{Call, Caller, CallerKind, Origin, Surface, current, scope, with_c
 pub use channel::{Client, ServiceChannel};
 pub use channels::Channels;
 pub use config::{
-    Balance, BreakerPolicy, BreakerSettings, Config, Connect, Fallback, HashOn, MESSAGE_BYTES_MAX, MethodPolicy,
-    MethodRetry, Policy, RetryPolicy, RetrySettings, ServicePolicy,
+    Balance, BreakerPolicy, BreakerSettings, Config, Connect, Fallback, HashOn, KnownMethod, MESSAGE_BYTES_MAX,
+    MethodPolicy, MethodRetry, Policy, RetryPolicy, RetrySettings, ServicePolicy,
 };
 pub use error::{error, status};
 pub use fault::{Fault, FaultAction};

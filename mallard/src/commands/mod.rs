@@ -94,6 +94,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     let config = config.environment();
     let sections: Vec<&str> = mallard::services().iter().map(|spec| spec.name).chain(["http", "rpc"]).collect();
     config.check_sections(&sections)?;
+    mallard::check_calls(&config)?;
     match cli.command.unwrap_or(Command::Up(cli.up)) {
         Command::Up(args) => up::run(args, config).await,
         Command::Serve(args) => serve::run(args, config).await,

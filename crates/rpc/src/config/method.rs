@@ -4,7 +4,7 @@ use mallard_types::Result;
 use serde::Deserialize;
 
 use super::service::BreakerSettings;
-use super::{Checks, RetryPolicy};
+use super::{Checks, RetryPolicy, bad};
 
 /// What answers when the callee does not. Only methods without side effects have a fallback: an invented answer to a
 /// write would be a lie.
@@ -18,6 +18,24 @@ pub enum Fallback {
     Empty,
     /// The last good answer to the same request of the same caller.
     LastGood,
+}
+
+/// A method of the contracts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KnownMethod {
+    /// The service that answers it; empty when every service does.
+    pub service: &'static str,
+    /// Its name, e.g. `PlaceOrder`.
+    pub name: &'static str,
+    /// It has no side effects.
+    pub safe: bool,
+}
+
+impl KnownMethod {
+    /// Tells whether a service answers it.
+    pub(super) fn is_of(&self, service: &str) -> bool {
+        self.service.is_empty() || self.service == service
+    }
 }
 
 /// Retries of one method: what is absent is as for its service.
@@ -108,6 +126,16 @@ impl MethodPolicy {
         checks.range("last_good_entries_max", self.last_good_entries_max, 1, 1_000_000)?;
         checks.range("last_good_bytes_max", self.last_good_bytes_max, 1, 1024 * 1024 * 1024)?;
         checks.range("last_good_age_max_ms", self.last_good_age_max_ms, 1, 7 * 24 * 3_600_000)
+    }
+
+    /// Refuses what only methods without side effects can have.
+    pub(super) fn check_safe(&self, at: &str, safe: bool) -> Result<()> {
+        let refused = |key: &str| Err(bad(&format!("{at}.{key}"), "needs a method that changes nothing; take it away"));
+        match (safe, self.hedge_after_ms, self.fallback) {
+            (false, Some(_), _) => refused("hedge_after_ms"),
+            (false, _, Fallback::Empty | Fallback::LastGood) => refused("fallback"),
+            _ => Ok(()),
+        }
     }
 
     /// Says the policy in words, e.g. `retry 3, hedge after 50 ms, fallback last_good`.

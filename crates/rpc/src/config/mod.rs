@@ -13,7 +13,7 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::slow::SLOW_CALL_MS;
 
-pub use self::method::{Fallback, MethodPolicy, MethodRetry};
+pub use self::method::{Fallback, KnownMethod, MethodPolicy, MethodRetry};
 pub use self::service::{Balance, BreakerPolicy, BreakerSettings, HashOn, Policy, RetrySettings, ServicePolicy};
 
 /// Largest gRPC message, in bytes. Generated clients and servers set it as their decoding limit (tonic's own is 4 MiB).
@@ -97,6 +97,35 @@ impl Config {
                 return Err(bad(&at, "is not a service and a method, as in \"catalog.GetProduct\""));
             };
             method.validate(&at, &self.retry(service))?;
+        }
+        Ok(())
+    }
+
+    /// Compares what is named with what there is: the mall's `services`, and the `methods` of the contracts. Apart from
+    /// [`Config::validate`], because only the composition root sees every service.
+    ///
+    /// # Errors
+    /// `invalid` (`bad_rpc_config`) naming the key, and the names there are.
+    pub fn check_names(&self, services: &[&str], methods: &[KnownMethod]) -> Result<()> {
+        let no_service = |at: &str, name: &str| {
+            bad(at, &format!("is of no service: there is no {name}; the services are {}", services.join(", ")))
+        };
+        let exists = |name: &str| services.contains(&name);
+        if let Some(name) = self.services.keys().find(|name| *name != DEFAULT && !exists(name)) {
+            return Err(no_service(&format!("rpc.services.{name}"), name));
+        }
+        for (key, policy) in &self.methods {
+            let at = format!("rpc.methods.\"{key}\"");
+            let (service, name) = key.split_once('.').unwrap_or((key, ""));
+            if !exists(service) {
+                return Err(no_service(&at, service));
+            }
+            let mut own = methods.iter().filter(|method| method.is_of(service));
+            let Some(method) = own.clone().find(|method| method.name == name) else {
+                let names: Vec<_> = own.by_ref().map(|method| method.name).collect();
+                return Err(bad(&at, &format!("is no method of {service}; there are {}", names.join(", "))));
+            };
+            policy.check_safe(&at, method.safe)?;
         }
         Ok(())
     }
@@ -212,6 +241,54 @@ mod tests {
 
     fn read(value: serde_json::Value) -> Result<Config, String> {
         serde_json::from_value(value).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn what_is_named_exists_and_only_reads_are_hedged_or_invented() {
+        let method = |service, name, safe| KnownMethod { service, name, safe };
+        let methods = [
+            method("order", "GetOrder", true),
+            method("order", "PlaceOrder", false),
+            method("cart", "GetCart", true),
+            method("", "Deliver", false),
+        ];
+        let check = |value| {
+            let refused = read(value).unwrap().check_names(&["cart", "order"], &methods).err()?;
+            Some((refused.param.unwrap().to_string(), refused.message.to_string()))
+        };
+        let policies = json!({
+            "services": { "default": {}, "order": { "balance": "round_robin" } },
+            "methods": {
+                "order.GetOrder": { "hedge_after_ms": 50, "fallback": "last_good" },
+                "order.PlaceOrder": { "timeout_ms": 500, "fallback": "none" },
+                "cart.Deliver": { "concurrency_max": 9 },
+            },
+        });
+        assert_eq!(check(policies), None);
+        for (value, at, told) in [
+            (json!({ "services": { "oder": {} } }), "rpc.services.oder", "no oder; the services are cart, order"),
+            (json!({ "methods": { "oder.GetOrder": {} } }), "rpc.methods.\"oder.GetOrder\"", "no oder; the services"),
+            (json!({ "methods": { "default.GetOrder": {} } }), "rpc.methods.\"default.GetOrder\"", "no default;"),
+            (
+                json!({ "methods": { "order.GetCart": {} } }),
+                "rpc.methods.\"order.GetCart\"",
+                "no method of order; there are GetOrder, PlaceOrder, Deliver",
+            ),
+            (
+                json!({ "methods": { "order.PlaceOrder": { "hedge_after_ms": 50 } } }),
+                "rpc.methods.\"order.PlaceOrder\".hedge_after_ms",
+                "changes nothing",
+            ),
+            (
+                json!({ "methods": { "cart.Deliver": { "fallback": "empty" } } }),
+                "rpc.methods.\"cart.Deliver\".fallback",
+                "changes nothing",
+            ),
+        ] {
+            let (param, message) = check(value.clone()).unwrap_or_else(|| panic!("{value} is taken"));
+            assert_eq!(param, at);
+            assert!(message.starts_with(at) && message.contains(told), "{message}");
+        }
     }
 
     #[test]
