@@ -219,7 +219,8 @@ impl From<Refusal> for Error {
                 Error::invalid("too_long", format!("this may have at most {chars_max} characters")).param(param)
             }
             Refusal::TextInvalid(param) => {
-                Error::invalid("invalid_text", "this must not contain control characters").param(param)
+                Error::invalid("invalid_text", "this holds control characters or others nobody can see; type it anew")
+                    .param(param)
             }
             Refusal::Busy => {
                 let message = "too many people are signing in; try again in a moment";

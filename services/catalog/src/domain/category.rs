@@ -2,6 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use mallard_types::text::is_blank;
+
+use super::validate::legible;
 use crate::error::Refusal;
 
 const SLUG_CHARS_MAX: usize = 100;
@@ -103,9 +106,10 @@ pub fn check_category(tree: &Tree, category: Category) -> Result<Category, Refus
         return Err(Refusal::bad("bad_slug", "slug", "slug has 1 to 100 letters, digits, - and _"));
     }
     for name in std::iter::once(&category.name).chain(category.names.values()) {
-        if name.trim().is_empty() || name.chars().count() > NAME_CHARS_MAX {
+        if is_blank(name) || name.chars().count() > NAME_CHARS_MAX {
             return Err(Refusal::bad("bad_name", "name", "a name has 1 to 100 characters"));
         }
+        legible("name", name)?;
     }
     if category.names.len() > NAMES_MAX {
         return Err(Refusal::bad("too_many_names", "names", "a category has names in at most 20 languages"));

@@ -124,12 +124,12 @@ pub fn named_format(name: &str) -> Option<Format> {
 /// Checks the text for who cannot see a picture.
 ///
 /// # Errors
-/// `bad_alt` over 200 characters.
+/// `bad_alt` over 200 characters, `invalid_text`.
 pub fn check_alt(alt: &str) -> Result<(), Refusal> {
     if alt.chars().count() > ALT_CHARS_MAX {
         return Err(Refusal::bad("bad_alt", "alt", "alt has at most 200 characters"));
     }
-    Ok(())
+    super::validate::legible("alt", alt)
 }
 
 type Size = (u32, u32);

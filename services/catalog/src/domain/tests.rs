@@ -48,6 +48,41 @@ fn code(result: Result<(Product, Vec<FirstStock>), Refusal>) -> (&'static str, S
 }
 
 #[test]
+fn what_others_read_holds_nothing_that_cannot_be_seen() {
+    const TURNED: &str = "Mug \u{202E}gum";
+    let good = || draft(vec![input(&[("colour", "red")], 990)]);
+    let refused = |change: &dyn Fn(&mut Draft)| {
+        let mut draft = good();
+        change(&mut draft);
+        code(create(draft, Rules::default()))
+    };
+    let image = Image { url: "/media/1.png".into(), alt: TURNED.into(), ..Image::default() };
+    let zh = Translation { title: TURNED.into(), ..Translation::default() };
+    let cases: [(&dyn Fn(&mut Draft), &str); 6] = [
+        (&|draft| draft.title = TURNED.into(), "title"),
+        (&|draft| draft.variants[0].title = TURNED.into(), "variants[0].title"),
+        (&|draft| draft.variants[0].code = TURNED.into(), "variants[0].code"),
+        (&|draft| draft.variants = vec![input(&[("colour", TURNED)], 990)], "options[0].values"),
+        (&|draft| draft.images = vec![image.clone()], "images[0].alt"),
+        (&|draft| drop(draft.translations.insert("zh".into(), zh.clone())), "translations.zh.title"),
+    ];
+    for (change, param) in cases {
+        assert_eq!(refused(change), ("invalid_text", param.to_owned()));
+    }
+    assert_eq!(refused(&|draft| draft.title = "\u{200B}\u{200D}".into()).0, "bad_title", "nothing of it can be seen");
+    assert!(check_brand_name("\u{2066}Ink").is_err() && check_alt("\u{200F}").is_err());
+    // Emoji and Persian are written with joiners.
+    let title = "\u{1F468}\u{200D}\u{1F467} می\u{200C}خواهم".to_owned();
+    assert!(create(Draft { title, ..good() }, Rules::default()).is_ok());
+    // What was stored before is read, sold and changed in its other parts.
+    let (mut old, _) = create(good(), Rules::default()).unwrap();
+    old.title = TURNED.into();
+    let change = Change { description: Some("new".into()), ..Change::default() };
+    assert!(old.change(change, Rules::default(), 2_000, &mut || "sku_9".into()).is_ok());
+    assert!(old.with_status(Status::Delisted, 2_000).is_ok());
+}
+
+#[test]
 fn a_variant_is_shown_in_its_own_picture_where_one_names_it() {
     let variants =
         vec![input(&[("colour", "red")], 990), input(&[("colour", "blue")], 990), input(&[("colour", "oat")], 990)];

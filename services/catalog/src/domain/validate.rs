@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use mallard_types::Currency;
+use mallard_types::text::{has_hidden, is_blank};
 
 use super::product::VariantInput;
 use crate::error::Refusal;
@@ -64,8 +65,20 @@ pub struct Rules {
 
 pub(super) fn title(param: &str, title: &str) -> Result<(), Refusal> {
     let count = title.chars().count();
-    if title.trim().is_empty() || count > TITLE_CHARS_MAX {
+    if is_blank(title) || count > TITLE_CHARS_MAX {
         return Err(Refusal::bad("bad_title", param, "title must have 1 to 200 characters"));
+    }
+    legible(param, title)
+}
+
+/// Checks a short text that others read: nothing in it may make a page read as something else than it says.
+///
+/// # Errors
+/// `invalid_text`.
+pub(super) fn legible(param: impl Into<String>, text: &str) -> Result<(), Refusal> {
+    if has_hidden(text) {
+        let message = "this holds invisible characters, such as marks that turn the direction of writing; type it anew";
+        return Err(Refusal::bad("invalid_text", param, message));
     }
     Ok(())
 }
@@ -100,6 +113,7 @@ pub fn check_images(images: &[Image]) -> Result<(), Refusal> {
         if image.alt.chars().count() > TITLE_CHARS_MAX {
             return Err(Refusal::bad("bad_alt", format!("images[{i}].alt"), "alt has at most 200 characters"));
         }
+        legible(format!("images[{i}].alt"), &image.alt)?;
         for (name, pixels) in [("width", image.width), ("height", image.height)] {
             if !(0..=PIXELS_MAX).contains(&pixels) {
                 return Err(Refusal::bad("bad_size", format!("images[{i}].{name}"), "a side has 0 to 20,000 pixels"));
@@ -221,11 +235,15 @@ fn check_options(options: &[ProductOption]) -> Result<(), Refusal> {
             let message = "an option has a name of 1 to 100 characters that no other has";
             return Err(Refusal::bad("bad_option", format!("options[{i}].name"), message));
         }
+        legible(format!("options[{i}].name"), &option.name)?;
         let distinct: BTreeSet<&String> = option.values.iter().collect();
         let good = (1..=VALUES_MAX).contains(&option.values.len()) && distinct.len() == option.values.len();
         if !good || !option.values.iter().all(|value| is_name(value)) {
             let message = "an option has 1 to 100 different values of 1 to 100 characters";
             return Err(Refusal::bad("bad_option_values", format!("options[{i}].values"), message));
+        }
+        for value in &option.values {
+            legible(format!("options[{i}].values"), value)?;
         }
     }
     Ok(())
@@ -242,6 +260,8 @@ fn check_variant(
     if variant.title.chars().count() > TITLE_CHARS_MAX || variant.code.chars().count() > NAME_CHARS_MAX {
         return Err(Refusal::bad("bad_variant", at("title"), "title has at most 200 characters, code at most 100"));
     }
+    legible(at("title"), &variant.title)?;
+    legible(at("code"), &variant.code)?;
     for option in options {
         match variant.options.get(&option.name) {
             None => {
@@ -270,15 +290,18 @@ fn check_variant(
 }
 
 fn is_name(name: &str) -> bool {
-    !name.trim().is_empty() && name.chars().count() <= NAME_CHARS_MAX
+    !is_blank(name) && name.chars().count() <= NAME_CHARS_MAX
 }
 
 /// Checks the name of a brand.
 ///
 /// # Errors
-/// [`Refusal::Bad`].
+/// `bad_name`, `invalid_text`.
 pub fn check_brand_name(name: &str) -> Result<(), Refusal> {
-    if is_name(name) { Ok(()) } else { Err(Refusal::bad("bad_name", "name", "name must have 1 to 100 characters")) }
+    if !is_name(name) {
+        return Err(Refusal::bad("bad_name", "name", "name must have 1 to 100 characters"));
+    }
+    legible("name", name)
 }
 
 /// Tells whether a text can be an id that an import chose.

@@ -1,4 +1,6 @@
-//! What free text may be: bounded, without control characters, otherwise kept exactly as it was entered.
+//! What free text may be: bounded, without characters nobody can see, otherwise kept exactly as it was entered.
+
+use mallard_types::text::{has_hidden, is_blank};
 
 use crate::error::Refusal;
 
@@ -10,7 +12,7 @@ pub(super) fn check(param: &'static str, text: &str, chars_max: usize) -> Result
     if text.chars().nth(chars_max).is_some() {
         return Err(Refusal::TextTooLong(param, chars_max));
     }
-    if text.chars().any(|c| c.is_control() && c != '\n') {
+    if text.contains(['\t', '\r']) || has_hidden(text) {
         return Err(Refusal::TextInvalid(param));
     }
     Ok(())
@@ -21,7 +23,7 @@ pub(super) fn check(param: &'static str, text: &str, chars_max: usize) -> Result
 /// # Errors
 /// `required`, `too_long`, `invalid_text`.
 pub(super) fn check_required(param: &'static str, text: &str, chars_max: usize) -> Result<(), Refusal> {
-    if text.trim().is_empty() {
+    if is_blank(text) {
         return Err(Refusal::Required(param));
     }
     check(param, text, chars_max)
@@ -39,7 +41,10 @@ mod tests {
 
     #[test]
     fn control_characters_are_refused_and_line_breaks_are_not() {
-        assert_eq!(check("street", "a\0b", 10), Err(Refusal::TextInvalid("street")));
+        for text in ["a\0b", "a\tb", "a\rb", "a\u{202E}b", "\u{2066}a"] {
+            assert_eq!(check("street", text, 10), Err(Refusal::TextInvalid("street")), "{text:?}");
+        }
+        assert_eq!(check("name", "می\u{200C}خواهم", 20), Ok(()));
         assert_eq!(check("street", "Long Lane 1\nBack door", 100), Ok(()));
     }
 

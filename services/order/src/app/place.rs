@@ -7,6 +7,7 @@ use mallard_db::{Error as DbError, Tx};
 use mallard_flow::{At, FIRST_VERSION};
 use mallard_proto::promotion::v1 as promo;
 use mallard_rpc::{Caller, Surface};
+use mallard_types::text::has_hidden;
 use mallard_types::{Error, Kind, Money, Result, id};
 use sha2::{Digest, Sha256};
 use tracing::warn;
@@ -557,11 +558,11 @@ pub(super) fn check_address(address: &Address) -> Result<()> {
             return Err(Error::invalid("required", "this part of the address is needed").param(name));
         }
     }
-    check_lengths(address)
+    check_parts(address)
 }
 
-/// Keeps every part of an address short enough to print.
-fn check_lengths(address: &Address) -> Result<()> {
+/// Keeps every part of an address short enough to print, and as it reads.
+fn check_parts(address: &Address) -> Result<()> {
     let parts = [
         ("address.name", &address.name),
         ("address.phone", &address.phone),
@@ -575,6 +576,10 @@ fn check_lengths(address: &Address) -> Result<()> {
     for (name, text) in parts {
         if text.chars().count() > 200 {
             return Err(Error::invalid("too_long", "each part of an address has at most 200 characters").param(name));
+        }
+        if has_hidden(text) {
+            let message = "this holds characters nobody can see; type it anew";
+            return Err(Error::invalid("invalid_text", message).param(name));
         }
     }
     Ok(())
