@@ -7,8 +7,8 @@ use futures_util::future::join_all;
 use mallard_db::{Unit, params};
 use mallard_proto::order::v1::order_service_client::OrderServiceClient;
 use mallard_proto::order::v1::{
-    AdminApproveReturnRequest, AdminShipOrderRequest, CreateReturnRequest, LineInput, ListOrderReturnsRequest, Order,
-    OrderStatus, Return, ReturnStatus,
+    AdminApproveReturnRequest, AdminListReturnsRequest, AdminRefundOrderRequest, AdminShipOrderRequest,
+    CreateReturnRequest, LineInput, ListOrderReturnsRequest, Order, OrderStatus, Return, ReturnStatus,
 };
 use mallard_proto::payment::v1::AdminRefundRequest;
 use mallard_proto::payment::v1::payment_service_client::PaymentServiceClient;
@@ -311,9 +311,9 @@ async fn a_return_whose_money_went_back_on_another_way_is_not_paid_again() {
     );
     shop.admin.key("rest").post(&refund, json!({ "reason": "goodwill" })).await.expect(200);
     assert_eq!(shop.admin.key("b").post(&approve, json!({})).await.expect(409).code(), "illegal_transition");
-    // It can still be answered.
-    let answer = json!({ "answer": "you have your money already" });
-    shop.admin.post(&format!("/admin/v1/returns/{id}/refuse"), answer).await.expect(200);
+    // It has its answer already.
+    let returns = shop.admin.get("/admin/v1/returns?status=refused").await.expect(200).body["returns"].clone();
+    assert_eq!((&returns[0]["id"], &returns[0]["answer"]), (&json!(id), &json!("order_refunded")));
     shop.stock_is(&mug, 20, 0).await;
     shop.check().await;
     shop.stop().await;
@@ -602,6 +602,123 @@ fn a_payment_that_refuses_for_good_refuses_the_return_and_the_shopper_may_ask_ag
         settled(mall, 1, 30).await;
         green(mall).await;
     });
+}
+
+/// Keeps every wish for money back away from the payment.
+struct Penniless;
+
+impl Fault for Penniless {
+    fn decide(&self, service: &str, method: &str) -> FaultAction {
+        if (service, method) == ("payment", "RefundOrder") { FaultAction::LoseRequest } else { FaultAction::Pass }
+    }
+}
+
+/// Gives back all that is left of an order; the answer may be lost.
+async fn refund_all(mall: &Mall, order_id: &str) -> Result<(), Error> {
+    let mut client: OrderServiceClient<ServiceChannel> = mall.client();
+    let request = AdminRefundOrderRequest {
+        id: order_id.into(),
+        reason: "recall".into(),
+        idempotency_key: "all".into(),
+        ..Default::default()
+    };
+    as_system(client.admin_refund_order(request)).await.map(drop).map_err(mallard_rpc::error)
+}
+
+/// Asserts that all three units and their money came back, once, and that nobody has to decide about a return any more.
+async fn all_came_back_once(mall: &Mall, order_id: &str, return_is: ReturnStatus) {
+    let order = orders(mall).await.into_iter().find(|order| order.id == order_id).expect("the order");
+    assert_eq!(order.status(), OrderStatus::Refunded);
+    assert_eq!(order.refunded.as_ref().map(|money| money.amount), Some(3 * PRICE));
+    assert_eq!(order.lines[0].returned, 3);
+    let of = &returns(mall, order_id).await[0];
+    let answer = if return_is == ReturnStatus::Refused { "order_refunded" } else { "" };
+    assert_eq!((of.status(), of.answer.as_str()), (return_is, answer));
+    let mut client: OrderServiceClient<ServiceChannel> = mall.client();
+    let open = AdminListReturnsRequest { status: "requested".into(), ..Default::default() };
+    assert!(as_system(client.admin_list_returns(open)).await.expect("a list").into_inner().returns.is_empty());
+    conserved(mall, 0, STOCK).await;
+    green(mall).await;
+}
+
+#[test]
+fn a_return_that_is_agreed_to_after_the_whole_order_is_given_back_stays_closed() {
+    let (world, order, of) = asked(8_600);
+    let mut world = world.faults(Penniless);
+    world.calmly(async |mall| {
+        drop(refund_all(mall, &order.id).await);
+        // The money is on its way, and so is that of the return; whether it comes is not known yet.
+        assert_eq!(approve(mall, &of.id, "a").await.expect_err("all is being given back").code, "illegal_transition");
+        assert_eq!(returns(mall, &order.id).await[0].status(), ReturnStatus::Requested);
+    });
+    world.calm();
+    world.calmly(async |mall| {
+        settled(mall, 1, 30).await;
+        refund_all(mall, &order.id).await.expect("refunded");
+        settled(mall, 1, 30).await;
+        all_came_back_once(mall, &order.id, ReturnStatus::Refused).await;
+        assert_eq!(approve(mall, &of.id, "b").await.expect_err("it is closed").code, "illegal_transition");
+        all_came_back_once(mall, &order.id, ReturnStatus::Refused).await;
+    });
+}
+
+#[test]
+fn a_return_that_is_agreed_to_before_the_rest_is_given_back_is_paid_by_itself() {
+    let (world, order, of) = asked(8_700);
+    let mut world = world.faults(Penniless);
+    world.calmly(async |mall| {
+        drop(approve(mall, &of.id, "a").await);
+        assert_eq!(returns(mall, &order.id).await[0].status(), ReturnStatus::Approved);
+        drop(refund_all(mall, &order.id).await);
+    });
+    world.calm();
+    world.calmly(async |mall| {
+        settled(mall, 1, 30).await;
+        approve(mall, &of.id, "a").await.expect("agreed to");
+        refund_all(mall, &order.id).await.expect("refunded");
+        settled(mall, 1, 30).await;
+        all_came_back_once(mall, &order.id, ReturnStatus::Refunded).await;
+    });
+}
+
+#[test]
+fn a_return_and_the_whole_order_agreed_to_at_once_give_everything_back_once() {
+    for seed in 8_800..8_808 {
+        let (mut world, order, of) = asked(seed);
+        world.calmly(async |mall| {
+            let (approved, all) = tokio::join!(approve(mall, &of.id, "a"), refund_all(mall, &order.id));
+            all.expect("refunded");
+            settled(mall, 1, 30).await;
+            let status = if approved.is_ok() { ReturnStatus::Refunded } else { ReturnStatus::Refused };
+            all_came_back_once(mall, &order.id, status).await;
+        });
+    }
+}
+
+#[test]
+fn killed_at_every_commit_of_a_whole_refund_its_returns_are_closed_with_it() {
+    let (mut world, order, _) = asked(8_900);
+    let commits = Commits::default();
+    world.disk.set_hook(std::sync::Arc::new(commits.clone()));
+    world.calmly(async |mall| refund_all(mall, &order.id).await.expect("refunded"));
+    let seen = commits.seen();
+    for at in [At::Before, At::After] {
+        for nth in 1..=seen.len() as u64 {
+            let (mut world, order, _) = asked(8_900 + nth);
+            world.disk.set_hook(std::sync::Arc::new(KillNth::new(at, nth)));
+            drop(world.live(async |mall| refund_all(mall, &order.id).await));
+            world.calmly(async |mall| {
+                settled(mall, 1, 30).await;
+                green(mall).await;
+                let now = orders(mall).await.into_iter().find(|one| one.id == order.id).expect("the order");
+                let open = returns(mall, &order.id).await[0].status() == ReturnStatus::Requested;
+                assert_ne!(open, now.status() == OrderStatus::Refunded, "{at:?} commit {nth}: closed with the order");
+                refund_all(mall, &order.id).await.expect("refunded");
+                settled(mall, 1, 30).await;
+                all_came_back_once(mall, &order.id, ReturnStatus::Refused).await;
+            });
+        }
+    }
 }
 
 /// Keeps the order's word that stock is sold away from the inventory.

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 pub use event::{Event, EventKind};
 use mallard_types::{Micros, Money};
-pub use returns::{RETURNS_MAX, Return, ReturnLine, ReturnStatus};
+pub use returns::{ORDER_REFUNDED, RETURNS_MAX, Return, ReturnLine, ReturnStatus};
 pub use status::{PaymentStatus, Status};
 
 /// Why an order does not allow a move.

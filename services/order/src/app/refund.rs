@@ -165,7 +165,8 @@ impl App {
         Ok(Refunded { order, refund_id: refund_id.to_owned(), amount, reason, requested_at, done })
     }
 
-    /// Records in the order's stream that money went back. Knows it already: does nothing.
+    /// Records in the order's stream that money went back, and with the last of it closes the returns still waiting for an
+    /// answer. Knows it already: does nothing.
     pub(crate) async fn record_refund(
         &self,
         tx: &Tx,
@@ -190,7 +191,10 @@ impl App {
             store::has_event(tx, order_id, "refund_requested", refund_id).await? || order.status == Status::Refunding;
         let order = if asked { order } else { self.note_foreign_refund(tx, order, refund_id, amount, at).await? };
         let kind = order.refund(refund_id, amount).map_err(refused)?;
-        self.append(tx, &order, kind, at, "system").await?;
+        let mut order = self.append(tx, &order, kind, at, "system").await?;
+        for kind in order.close_returns() {
+            order = self.append(tx, &order, kind, at, "system").await?;
+        }
         Ok(())
     }
 

@@ -8,6 +8,9 @@ use super::{EventKind, Order, PAID_STATUSES, Refusal, Status, Units};
 /// Most returns of one order, refused ones included.
 pub const RETURNS_MAX: usize = 50;
 
+/// What a return is answered with when the whole order was given back before anybody decided about it.
+pub const ORDER_REFUNDED: &str = "order_refunded";
+
 /// Where a return stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ReturnStatus {
@@ -199,6 +202,16 @@ impl Order {
             ReturnStatus::Refused if asked.answer == answer => Ok(None),
             status => Err(Refusal::ReturnDecided { status, verb: "refuse" }),
         }
+    }
+
+    /// Refuses the returns nobody has decided about once the whole order was given back: no money is left for them.
+    pub fn close_returns(&self) -> Vec<EventKind> {
+        if self.status != Status::Refunded {
+            return Vec::new();
+        }
+        let open = self.returns.iter().filter(|known| known.status == ReturnStatus::Requested);
+        open.map(|known| EventKind::ReturnRefused { return_id: known.id.clone(), answer: ORDER_REFUNDED.into() })
+            .collect()
     }
 
     /// Tells whether no more units stand in returns than were bought, and no more of them have been agreed to than came back.

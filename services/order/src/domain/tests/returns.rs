@@ -99,6 +99,36 @@ fn a_payment_that_refuses_the_refund_refuses_the_return() {
     assert!(ask(&back, "ret_2", 3).is_ok());
 }
 
+/// Gives back all that is left.
+fn give_all_back(order: &Order) -> Order {
+    let (asked, _) = order.then(order.request_refund("ref_all", None, None, "recall").unwrap(), 6, "operator");
+    assert_eq!((asked.status, asked.close_returns()), (Status::Refunding, Vec::new()), "it may still be refused");
+    asked.then(asked.refund("ref_all", asked.refunding).unwrap(), 7, "system").0
+}
+
+#[test]
+fn returns_nobody_decided_about_are_closed_when_the_whole_order_was_given_back() {
+    let order = ask(&ask(&delivered(3, 100), "ret_1", 1).unwrap(), "ret_2", 1).unwrap();
+    assert_eq!(order.close_returns(), Vec::new());
+    let (part, _) = order.then(order.refund("ref_1", money(1)).unwrap(), 6, "system");
+    assert_eq!(part.close_returns(), Vec::new(), "the rest of the money is still there");
+    let refused = ask(&delivered(3, 100), "ret_0", 1).unwrap();
+    let refused = refused.then(refused.refuse_return("ret_0", "worn").unwrap().unwrap(), 6, "operator").0;
+    assert_eq!(give_all_back(&refused).close_returns(), Vec::new(), "it has its answer");
+
+    let mut order = give_all_back(&order);
+    for kind in order.close_returns() {
+        order = order.then(kind, 8, "system").0;
+    }
+    for id in ["ret_1", "ret_2"] {
+        let asked = order.find_return(id).unwrap();
+        assert_eq!((asked.status, asked.answer.as_str()), (ReturnStatus::Refused, ORDER_REFUNDED));
+        assert!(order.approve_return(id, "ref").is_err());
+    }
+    assert_eq!((order.refunded, order.lines[0].returned, order.close_returns()), (money(670), 3, Vec::new()));
+    assert!(order.returns_fit());
+}
+
 #[test]
 fn no_return_promises_more_than_is_left_of_the_payment() {
     let order = delivered(1, 100);
