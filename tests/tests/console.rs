@@ -272,6 +272,32 @@ async fn an_order_is_found_shipped_and_refunded_once_however_often_the_form_is_s
 }
 
 #[tokio::test]
+async fn methods_of_payment_and_tiers_are_words_of_both_languages() {
+    let shop = Shop::start().await;
+    let (_, sku) = shop.product("Harbour mug", PRICE, 5).await;
+    shop.shopper().await.buy(&sku, 1, PRICE).await;
+    let mut admin = operator(&shop).await;
+    for (page, english, chinese, raw) in [
+        ("/operator/payments", "Card", "银行卡", &["card", "later", "external"][..]),
+        (
+            "/operator/system/protection",
+            "Placing and paying orders",
+            "下单与支付",
+            &["pay", "order", "cart", "browse"][..],
+        ),
+    ] {
+        for (language, words) in [("en", english), ("zh", chinese)] {
+            let shown = admin.get(&format!("/{language}{page}")).await.expect(200);
+            assert!(shown.has(words), "{language} {page}: {}", shown.body);
+            for name in raw {
+                assert!(!shown.has(&format!(">{name}<")), "{language} {page} says {name}: {}", shown.body);
+            }
+        }
+    }
+    shop.stop().await;
+}
+
+#[tokio::test]
 async fn a_product_goes_from_a_form_to_the_shelf_and_two_tabs_do_not_overwrite_each_other() {
     let shop = Shop::start().await;
     let mut grace = seller(&shop, "sel_grace").await;

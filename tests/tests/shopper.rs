@@ -161,6 +161,84 @@ async fn goods_are_given_back_on_the_orders_page() {
 }
 
 #[tokio::test]
+async fn a_return_of_an_order_that_was_given_back_as_a_whole_is_closed_for_shopper_and_operator() {
+    let shop = Shop::start().await;
+    let (mug, sku) = shop.product("Harbour mug", PRICE, 50).await;
+    let mut browser = Browser::new(&shop);
+    browser.sign_up().await;
+    let id = buy(&mut browser, &mug, &sku, 3).await;
+    let path = format!("/orders/{id}");
+    shop.admin.post(&format!("/admin/v1/orders/{id}/ship"), json!({})).await.expect(200);
+    shop.order_is(&id, "shipped").await;
+    let wish = [(&*format!("units-{sku}"), "2"), ("reason", "chipped"), ("key", "web-one")];
+    browser.post(&format!("{path}/returns"), &wish).await.expect(303);
+    let refund = format!("/admin/v1/orders/{id}/refund");
+    shop.admin.key(&unique("all")).post(&refund, json!({ "reason": "recall" })).await.expect(200);
+    shop.order_is(&id, "refunded").await;
+    let page = browser.get(&path).await.expect(200);
+    assert!(page.has("Closed, money given back") && page.has("The whole order was refunded."), "{}", page.body);
+    assert!(page.has("Return closed") && !page.has("Return refused") && !page.has("order_refunded"), "{}", page.body);
+    assert!(browser.get(&format!("/zh{path}")).await.expect(200).has("订单已全额退款。"));
+    let (mut operator, _) = sign_in(&shop, ADMIN, PASSWORD).await;
+    assert!(operator.get("/operator/returns").await.expect(200).has("No returns here."));
+    let page = operator.get("/operator/returns?status=refused").await.expect(200);
+    assert!(page.has("Closed, money given back") && !page.has("order_refunded"), "{}", page.body);
+    let page = operator.get(&format!("/operator{path}")).await.expect(200);
+    assert!(page.has("Return closed") && !page.has("order_refunded"), "{}", page.body);
+    shop.stock_is(&sku, 50, 0).await;
+    shop.check().await;
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_unpaid_order_holds_is_not_called_sold_out_to_who_ordered_it() {
+    let shop = Shop::start().await;
+    let (mug, sku) = shop.product("Harbour mug", PRICE, 2).await;
+    let mut browser = Browser::new(&shop);
+    browser.sign_up().await;
+    browser.add(&mug, &sku, 2).await.expect(303);
+    let hidden = hidden_fields(&browser.get("/checkout").await.expect(200));
+    let mut fields = checkout_fields(&hidden, GOOD_CARD);
+    fields.retain(|(name, _)| *name != "method");
+    fields.push(("method", "later"));
+    let placed = browser.post("/checkout", &fields).await.expect(303);
+    let path = placed.location.split('?').next().unwrap_or_default();
+    let order = path.strip_prefix("/checkout/result/").expect("the way to a result");
+    let page = browser.get("/cart").await.expect(200);
+    assert!(page.has("The 2 you ordered and have not paid yet are held for you"), "{}", page.body);
+    assert!(page.has(&format!("href=\"/orders/{order}\"")) && !page.has("Sold out"), "{}", page.body);
+    // Who does not hold them is told what is so.
+    let mut other = Browser::new(&shop);
+    other.sign_up().await;
+    other.add(&mug, &sku, 1).await;
+    let page = other.get("/cart").await.expect(200);
+    assert!(!page.has("held for you") && !page.has(order), "{}", page.body);
+    shop.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_with_characters_nobody_can_see_is_refused_beside_its_field() {
+    let shop = Shop::start().await;
+    let (mug, sku) = shop.product("Harbour mug", PRICE, 5).await;
+    let mut browser = Browser::new(&shop);
+    browser.sign_up().await;
+    let id = buy(&mut browser, &mug, &sku, 1).await;
+    let book = [("name", "Ada \u{202E}ecalevoL"), ("country", "GB"), ("street", "1 Long Lane")];
+    let form = format!("/orders/{id}/address");
+    for path in [form.as_str(), "/account/addresses"] {
+        let page = browser.post(path, &book).await.expect(422);
+        assert!(
+            page.has("This holds characters nobody can see.") && page.has("id=\"e-name\""),
+            "{path}: {}",
+            page.body
+        );
+    }
+    let persian = [("name", "می\u{200C}خواهم"), ("country", "IR"), ("street", "1 Long Lane")];
+    browser.post(&form, &persian).await.expect(303);
+    shop.stop().await;
+}
+
+#[tokio::test]
 async fn another_password_wants_the_old_one_and_ends_the_other_sessions() {
     let shop = Shop::start().await;
     let mut browser = Browser::new(&shop);

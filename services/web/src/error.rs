@@ -9,6 +9,7 @@ pub fn at_field(t: &'static Text, error: &Error) -> &'static str {
     match error.code.as_ref() {
         "required" => t.field_required,
         "too_long" | "note_too_long" => t.field_too_long,
+        "invalid_text" => t.field_hidden,
         "invalid_email" => t.email_bad,
         "email_taken" => t.email_taken,
         "password_too_short" => t.password_short,

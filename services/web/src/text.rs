@@ -127,6 +127,7 @@ texts! {
     cart_blocked_all: "Nothing in the cart can be bought at the moment.", "购物车中的商品目前均无法购买。";
     mark_price: "The price has changed since you added it.", "加入购物车后价格有变动。";
     mark_sold_out: "Only {} left.", "库存不足，仅剩 {} 件。";
+    mark_held: "The {} you ordered and have not paid yet are held for you; none are left beside them.", "您未付款的订单已为您保留 {} 件，此外已无库存。";
     mark_delisted: "No longer sold.", "商品已下架。";
     quantity_bad: "The quantity must be a whole number from 1 to 9,999.", "数量须为 1 到 9,999 的整数。";
     cart_full: "The cart is full: at most 100 different things.", "购物车已满，最多 100 种商品。";
@@ -154,6 +155,7 @@ texts! {
     optional: "(optional)", "（选填）";
     field_required: "This is needed.", "请填写此项。";
     field_too_long: "This is too long.", "内容过长。";
+    field_hidden: "This holds characters nobody can see. Type it anew.", "内容含有不可见字符，请重新输入。";
     field_bad: "This cannot be right.", "内容有误。";
 
     checkout: "Checkout", "结算";
@@ -265,6 +267,7 @@ texts! {
     event_refunded: "Refunded", "已退款";
     event_return_requested: "Return asked for", "申请退货";
     event_return_refused: "Return refused", "退货被拒";
+    event_return_closed: "Return closed", "退货已关闭";
     reason_declined: "The card was declined.", "银行卡被拒绝。";
     reason_funds: "There is not enough money on this card.", "卡内余额不足。";
     reason_deadline: "It was not paid in time.", "未在规定时间内付款。";
@@ -294,6 +297,8 @@ texts! {
     return_approved: "Agreed, money on its way", "已同意，退款中";
     return_refunded: "Money given back", "已退款";
     return_withdrawn: "Taken back", "已撤回";
+    return_closed: "Closed, money given back", "已关闭，款项已退还";
+    return_with_order: "The whole order was refunded.", "订单已全额退款。";
 
     profile: "Profile", "个人资料";
     language: "Language", "语言";

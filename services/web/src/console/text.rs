@@ -82,7 +82,7 @@ words! {
     password_too_often: "Too many wrong passwords. Wait a while.", "密码错误次数过多，请稍后再试。";
 
     field_required: "This is needed.", "请填写此项。";
-    field_text: "This is too long or has signs that do not belong here.", "内容过长或含有不允许的字符。";
+    field_text: "This is too long or has signs that do not belong here or cannot be seen. Type it anew.", "内容过长，或含有不允许或不可见的字符，请重新输入。";
     field_bad: "This cannot be right.", "内容有误。";
     changed: "It was changed after you opened this page, perhaps by you in another tab or by this very form. Nothing was saved this time.",
         "打开页面后内容已被修改（可能是您在另一个标签页中的操作，或此表单已提交过），本次未保存。";

@@ -9,6 +9,7 @@ use mallard_proto::cart::v1::{
     SetLineRequest,
 };
 use mallard_proto::catalog::v1::Product;
+use mallard_proto::order::v1::ListOrdersRequest;
 use mallard_rpc::Caller;
 use mallard_types::{Error, Kind, Result};
 
@@ -31,6 +32,8 @@ struct Line {
     total: String,
     mark: String,
     tone: &'static str,
+    /// The way to the shopper's own order that holds it.
+    order: String,
     /// It cannot be bought as it is.
     blocked: bool,
     changeable: bool,
@@ -58,7 +61,45 @@ pub async fn show(ask: &Ask) -> Result<Answer> {
         Some(cart) => cart,
         None => read(ask, &caller).await?,
     };
-    render(ask, cart, StatusCode::OK, "").await
+    let held = held(ask, &caller, &cart).await;
+    render_with(ask, cart, &held, StatusCode::OK, "").await
+}
+
+/// Units that the shopper's own unpaid orders hold, and the way to the order, by SKU.
+type Held = BTreeMap<String, (i64, String)>;
+
+/// Most unpaid orders that are looked through.
+const UNPAID_MAX: i32 = 20;
+
+/// Looks what of the goods that are gone the shopper holds: an order that waits for its payment keeps its goods, and they
+/// stay in the cart until it is paid. What cannot be learnt is left out.
+async fn held(ask: &Ask, caller: &Caller, cart: &Cart) -> Held {
+    let is_gone = |line: &CartLine| line.state() == LineState::SoldOut && line.available.unwrap_or_default() == 0;
+    if caller.user_id.is_empty() || !cart.lines.iter().any(is_gone) {
+        return Held::new();
+    }
+    let unpaid = async {
+        let caller = ask.permit("GET", "/store/v1/orders").await?;
+        let request =
+            ListOrdersRequest { status: "pending_payment".into(), limit: UNPAID_MAX, ..ListOrdersRequest::default() };
+        let mut client = ask.site.peers.order();
+        ask.read(&caller, client.list_orders(request)).await
+    };
+    let unpaid = match unpaid.await {
+        Ok(unpaid) => unpaid.orders,
+        Err(error) => {
+            tracing::debug!(%error, request_id = ask.request_id, "the cart is shown without what is held");
+            return Held::new();
+        }
+    };
+    let mut held = Held::new();
+    for order in &unpaid {
+        for line in &order.lines {
+            let way = || (0, ask.link(&format!("/orders/{}", order.id)));
+            held.entry(line.sku_id.clone()).or_insert_with(way).0 += line.quantity;
+        }
+    }
+    held
 }
 
 /// Merges the guest's cart that a sign-in could not merge.
@@ -89,10 +130,20 @@ pub async fn recount(ask: &Ask, caller: &Caller) {
 }
 
 async fn render(ask: &Ask, cart: Cart, status: StatusCode, trouble: impl Into<String>) -> Result<Answer> {
+    render_with(ask, cart, &Held::new(), status, trouble).await
+}
+
+async fn render_with(
+    ask: &Ask,
+    cart: Cart,
+    held: &Held,
+    status: StatusCode,
+    trouble: impl Into<String>,
+) -> Result<Answer> {
     ask.note_cart(cart.lines.len()).await;
     let products = ask.public(ask.site.catalogue.batch(product_ids(&cart))).await?;
     let products: BTreeMap<&str, &Product> = products.iter().map(|product| (product.id.as_str(), product)).collect();
-    let lines: Vec<Line> = cart.lines.iter().map(|line| line_view(ask, line, &products)).collect();
+    let lines: Vec<Line> = cart.lines.iter().map(|line| line_view(ask, line, &products, held)).collect();
     let mut f = Frame::new(ask, ask.t.cart);
     f.cart_lines = u32::try_from(cart.lines.len()).unwrap_or(u32::MAX);
     let blocked = lines.iter().any(|line| line.blocked);
@@ -138,7 +189,7 @@ fn checkout_link(ask: &Ask, cart: &Cart) -> String {
     ask.link(&format!("/checkout?{}", query.finish()))
 }
 
-fn line_view(ask: &Ask, line: &CartLine, products: &BTreeMap<&str, &Product>) -> Line {
+fn line_view(ask: &Ask, line: &CartLine, products: &BTreeMap<&str, &Product>, held: &Held) -> Line {
     let t = ask.t;
     let product = products.get(line.product_id.as_str());
     let title = product.map_or(line.title.as_str(), |product| title(product, ask.lang)).to_owned();
@@ -150,11 +201,15 @@ fn line_view(ask: &Ask, line: &CartLine, products: &BTreeMap<&str, &Product>) ->
         }
         None => picture_at("", &title),
     };
+    let own = held.get(&line.sku_id);
     let (mark, tone) = match line.state() {
         LineState::Ok => (String::new(), ""),
         LineState::PriceChanged => (t.mark_price.to_owned(), "warn"),
         LineState::SoldOut => match line.available.unwrap_or_default() {
-            0 => (t.sold_out.to_owned(), "bad"),
+            0 => match own {
+                Some((units, _)) => (fill(t.mark_held, units), "warn"),
+                None => (t.sold_out.to_owned(), "bad"),
+            },
             left => (fill(t.mark_sold_out, left), "bad"),
         },
         LineState::Delisted => (t.mark_delisted.to_owned(), "bad"),
@@ -169,6 +224,7 @@ fn line_view(ask: &Ask, line: &CartLine, products: &BTreeMap<&str, &Product>) ->
         old_price: if line.state() == LineState::PriceChanged { shown(&line.added_price) } else { String::new() },
         quantity: line.quantity,
         total: if is_blocked(line) { String::new() } else { shown(&line.line_total) },
+        order: own.filter(|_| is_blocked(line)).map(|(_, way)| way.clone()).unwrap_or_default(),
         mark,
         tone,
         blocked: is_blocked(line),

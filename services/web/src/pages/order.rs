@@ -207,7 +207,7 @@ fn step(ask: &Ask, event: &OrderEvent) -> Step {
         "refund_refused" => (t.event_refund_refused, "bad"),
         "refunded" => (t.event_refunded, "good"),
         "return_requested" => (t.event_return_requested, "warn"),
-        "return_refused" => (t.event_return_refused, "bad"),
+        "return_refused" => returns::end(t, &data.reason),
         // A kind a later version adds.
         _ => (t.order, "good"),
     };
@@ -235,6 +235,7 @@ fn reason(t: &'static Text, reason: &str, is_failure: bool) -> String {
         "payment_timeout" => t.reason_deadline.to_owned(),
         "cancelled_by_request" => t.reason_shopper.to_owned(),
         "insufficient_funds" => t.reason_funds.to_owned(),
+        "order_refunded" => t.return_with_order.to_owned(),
         // What the bank says is for programs.
         _ if is_failure || reason.starts_with("payment_failed") => t.reason_declined.to_owned(),
         _ => reason.to_owned(),

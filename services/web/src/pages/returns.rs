@@ -84,13 +84,30 @@ pub fn reason(ask: &Ask, error: Option<&Error>) -> Field {
     }
 }
 
-/// Shows a return in words. What waits for an answer while the whole order was paid back needs none any more.
+/// What the order answers a return with that nobody decided about before the whole order was given back.
+const ORDER_REFUNDED: &str = "order_refunded";
+
+/// Tells whether the whole order was given back before anybody decided about a return: its money is there, so it was closed.
+pub fn is_closed(asked: &Return) -> bool {
+    asked.status() == ReturnStatus::Refused && asked.answer == ORDER_REFUNDED
+}
+
+/// Puts the answer to a return into words; what a person wrote stays.
+pub fn answer(t: &'static Text, answer: &str) -> String {
+    if answer == ORDER_REFUNDED { t.return_with_order.to_owned() } else { answer.to_owned() }
+}
+
+/// Names the end of a return in an order's history, and whether it is good.
+pub fn end(t: &'static Text, answer: &str) -> (&'static str, &'static str) {
+    if answer == ORDER_REFUNDED { (t.event_return_closed, "good") } else { (t.event_return_refused, "bad") }
+}
+
+/// Shows a return in words.
 pub fn view(ask: &Ask, order: OrderStatus, asked: &Return) -> ReturnView {
-    let seen = match asked.status() {
-        ReturnStatus::Requested if order == OrderStatus::Refunded => ReturnStatus::Refunded,
-        own => own,
-    };
-    let (status, tone) = status(ask.t, seen);
+    // One from before the order closed such ones itself still stands as asked for.
+    let closed = is_closed(asked) || asked.status() == ReturnStatus::Requested && order == OrderStatus::Refunded;
+    let (status, tone) = if closed { (ask.t.return_closed, "good") } else { status(ask.t, asked.status()) };
+    let said = if closed { ask.t.return_with_order.to_owned() } else { asked.answer.clone() };
     let at = asked.created_at.as_ref().map(|at| at.micros()).unwrap_or_default();
     ReturnView {
         status,
@@ -100,7 +117,7 @@ pub fn view(ask: &Ask, order: OrderStatus, asked: &Return) -> ReturnView {
         lines: asked.lines.iter().map(|line| format!("{} × {}", line.title, line.quantity)).collect(),
         reason: asked.reason.clone(),
         amount: shown(&asked.amount),
-        answer: asked.answer.clone(),
+        answer: said,
     }
 }
 

@@ -17,6 +17,7 @@ use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
 use crate::console::{confirm, fresh_key, look_again, permit, shipping};
 use crate::pages::address_form::written;
 use crate::pages::orders::status;
+use crate::pages::returns;
 use crate::text::fill;
 use crate::view::{is_some, options, shown};
 
@@ -142,6 +143,7 @@ fn facts(ask: &Ask, order: &Order) -> Vec<(&'static str, Cell)> {
 fn history(ask: &Ask, events: &[OrderEvent]) -> Table {
     let (w, c, t) = (Words::of(ask.lang), Common::of(ask.lang), ask.t);
     let row = |event: &OrderEvent| {
+        let data = event.data.clone().unwrap_or_default();
         let name = match event.r#type.as_str() {
             "placed" => t.event_placed,
             "paid" => t.event_paid,
@@ -151,13 +153,12 @@ fn history(ask: &Ask, events: &[OrderEvent]) -> Table {
             "shipped" => t.event_shipped,
             "delivered" => t.event_delivered,
             "return_requested" => t.event_return_requested,
-            "return_refused" => t.event_return_refused,
+            "return_refused" => returns::end(t, &data.reason).0,
             "refund_requested" => t.event_refund_requested,
             "refund_refused" => t.event_refund_refused,
             "refunded" => t.event_refunded,
             other => other,
         };
-        let data = event.data.clone().unwrap_or_default();
         let mut more = Vec::new();
         if is_some(&data.amount) {
             more.push(shown(&data.amount));
@@ -166,7 +167,7 @@ fn history(ask: &Ask, events: &[OrderEvent]) -> Table {
             more.push(format!("{} {}", data.carrier, data.tracking_number));
         }
         if !data.reason.is_empty() {
-            more.push(data.reason.clone());
+            more.push(returns::answer(t, &data.reason));
         }
         let by = match event.by.as_str() {
             "system" => Cell::text(w.by_system),

@@ -98,6 +98,16 @@ fn words(w: &'static Words, status: &str) -> (&'static str, &'static str) {
     }
 }
 
+/// Puts a method of payment into words; one that a later version adds stays as it is.
+fn method<'a>(w: &'static Words, method: &'a str) -> &'a str {
+    match method {
+        "card" => w.method_card,
+        "later" => w.method_later,
+        "external" => w.method_external,
+        other => other,
+    }
+}
+
 fn name(status: PaymentStatus) -> &'static str {
     match status {
         PaymentStatus::Pending => "pending",
@@ -122,7 +132,7 @@ fn table(ask: &Ask, payments: &[Payment]) -> Table {
             Cell::code(payment.id.clone()),
             Cell::text(time(ask, &payment.created_at)),
             Cell::code(payment.order_id.clone()).to(ask.link(&format!("/operator/orders/{}", payment.order_id))),
-            Cell::text(payment.method.clone()).note(card),
+            Cell::text(method(w, &payment.method)).note(card),
             Cell::state(words, tone).note(failure),
             Cell::number(shown(&payment.amount)),
             Cell::number(refunded),

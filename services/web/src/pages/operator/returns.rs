@@ -16,6 +16,7 @@ use crate::console::panel::Panel;
 use crate::console::text::Words as Common;
 use crate::console::view::{Block, Cell, Form, Page, Part, Table, time};
 use crate::console::{fresh_key, link, permit, sent_key};
+use crate::pages::returns;
 use crate::text::fill;
 use crate::view::shown;
 
@@ -97,6 +98,7 @@ async fn list(ask: &Ask, status: &str, after: &str) -> Result<ListReturnsRespons
 fn row(ask: &Ask, one: &Return, refused: Option<(&str, &Error)>) -> Vec<Cell> {
     let w = Words::of(ask.lang);
     let (words, tone) = match one.status() {
+        ReturnStatus::Refused if returns::is_closed(one) => (ask.t.return_closed, "good"),
         ReturnStatus::Requested => (w.return_requested, "warn"),
         ReturnStatus::Refused => (w.return_refused, "bad"),
         ReturnStatus::Approved => (w.return_approved, "warn"),
@@ -111,7 +113,7 @@ fn row(ask: &Ask, one: &Return, refused: Option<(&str, &Error)>) -> Vec<Cell> {
         Cell::text(goods.join(", ")),
         Cell::text(one.reason.clone()),
         Cell::number(shown(&one.amount)),
-        Cell::state(words, tone).note(one.answer.clone()),
+        Cell::state(words, tone).note(returns::answer(ask.t, &one.answer)),
         if one.status() == ReturnStatus::Requested { Cell::acts(forms(ask, one, refused)) } else { Cell::text("–") },
     ]
 }

@@ -86,6 +86,9 @@ words! {
     refused_done: "Refused, and the shopper can read why.", "已拒绝，顾客可看到原因。";
 
     method: "Method", "方式";
+    method_card: "Card", "银行卡";
+    method_later: "Pay later", "稍后付款";
+    method_external: "Paid elsewhere", "其他渠道支付";
     payment_pending: "Waiting", "待支付";
     payment_authorised: "Authorised", "已授权";
     payment_captured: "Paid", "已收款";
@@ -222,6 +225,11 @@ words! {
     no_limits: "No rate limits are configured.", "未配置限流。";
     tiers: "Who is let in under overload", "过载优先级";
     tier: "Tier", "级别";
+    tier_pay: "Placing and paying orders", "下单与支付";
+    tier_order: "Orders, accounts and consoles", "订单、账户与控制台";
+    tier_cart: "Carts", "购物车";
+    tier_browse: "Browsing", "浏览";
+    tier_assistant: "Assistants", "智能助手";
     no_tiers: "Nothing was asked yet.", "尚无请求。";
     at_the_door: "At the door", "入口";
     limit: "Takes at most", "上限";

@@ -186,12 +186,24 @@ fn tier_table(w: &'static Words, shown: &GetProtectionResponse) -> Table {
     let rows = shown
         .tiers
         .iter()
-        .map(|tier| vec![Cell::text(tier.name.clone()), Cell::number(tier.admitted), Cell::number(tier.shed)]);
+        .map(|tier| vec![Cell::text(tier_name(w, &tier.name)), Cell::number(tier.admitted), Cell::number(tier.shed)]);
     Table {
         caption: w.tiers.to_owned(),
         columns: vec![w.tier, w.let_in, w.turned_away],
         rows: rows.collect(),
         empty: w.no_tiers,
+    }
+}
+
+/// Puts a tier into words; one that a later version adds stays as it is.
+fn tier_name<'a>(w: &'static Words, name: &'a str) -> &'a str {
+    match name {
+        "pay" => w.tier_pay,
+        "order" => w.tier_order,
+        "cart" => w.tier_cart,
+        "browse" => w.tier_browse,
+        "assistant" => w.tier_assistant,
+        other => other,
     }
 }
 
