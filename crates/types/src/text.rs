@@ -50,7 +50,7 @@ mod tests {
             "क्\u{200D}ष",
             "ភាសា\u{200B}ខ្មែរ",
             "שלום mug",
-            "ﬁn­e \u{2764}\u{FE0F}",
+            "fi\u{AD}ne \u{2764}\u{FE0F}",
             "Lane 1\r\nBack\tdoor",
             family,
             england,
