@@ -87,11 +87,11 @@ fn owner(path: &Path) -> String {
     }
 }
 
-/// Finds `Error::kind("code"` in a source.
+/// Finds `Error::kind("code"` in a source, and `Refusal::bad("code"`, of which an invalid request is made.
 fn calls(text: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    for kind in KINDS {
-        let call = format!("Error::{kind}(");
+    let said = KINDS.map(|kind| (kind, format!("Error::{kind}(")));
+    for (kind, call) in said.into_iter().chain([("invalid", "Refusal::bad(".to_owned())]) {
         for (at, _) in text.match_indices(&call) {
             let rest = text[at + call.len()..].trim_start();
             if let Some(code) = rest.strip_prefix('"').and_then(|rest| rest.split('"').next()) {
@@ -108,5 +108,7 @@ mod tests {
     fn a_code_is_found_where_it_is_said() {
         let text = "Err(Error::conflict(\n    \"out_of_stock\", \"x\"))";
         assert_eq!(super::calls(text), [("conflict".to_owned(), "out_of_stock".to_owned())]);
+        let text = "Refusal::bad(\"bad_title\", param, \"x\")";
+        assert_eq!(super::calls(text), [("invalid".to_owned(), "bad_title".to_owned())]);
     }
 }
