@@ -511,13 +511,6 @@ async fn a_product_is_changed_only_over_the_version_that_was_seen() {
     assert_eq!(answers.iter().filter(|status| **status == 200).count(), 1, "{answers:?}");
     assert_eq!(answers.iter().filter(|status| **status == 412).count(), 9, "{answers:?}");
     assert_eq!(admin.get(&path).await.body["product"]["version"], 4);
-    // What is so already is done, whichever version was seen; what is not is refused.
-    for _ in 0..2 {
-        let listed = admin.with("if-match", "\"3\"").post(&format!("{path}/list"), json!({})).await.expect(200);
-        assert_eq!(listed.body["product"]["version"], 4);
-    }
-    let refused = admin.with("if-match", "\"3\"").post(&format!("{path}/delist"), json!({})).await.expect(412);
-    assert_eq!(refused.code(), "version_mismatch");
     mall.shop.stop().await;
 }
 

@@ -108,7 +108,7 @@ impl App {
         .await
     }
 
-    /// Puts a product into the shop, or takes it out; done already is success, of whichever version it was asked.
+    /// Puts a product into the shop, or takes it out; done already is success.
     ///
     /// # Errors
     /// `product_not_found`, `version_mismatch`.
@@ -143,15 +143,12 @@ impl App {
             if !scope.covers(&before.seller_id) {
                 return Err(Refusal::ProductNotFound.into());
             }
-            let decided = decide(&before);
-            // What is so already is done, whichever version it was asked of (RFC 9110, 13.1.1).
             if let Some(expected) = if_version
                 && expected != before.version
-                && !matches!(decided, Ok(None))
             {
                 return Err(Refusal::VersionMismatch { current: before.version }.into());
             }
-            let Some((next, first)) = decided? else { return Ok(Arc::new(before)) };
+            let Some((next, first)) = decide(&before)? else { return Ok(Arc::new(before)) };
             let unit = Store::replacement(&before, &next, categories)?;
             let unit = audit.add_to(unit, action, id, || audited::product(Some(&before), &next))?;
             let (unit, flow) = self.with_effects(unit, &next, first)?;

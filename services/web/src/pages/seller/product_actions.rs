@@ -1,12 +1,14 @@
 //! What a seller does to a product.
 
 use http::StatusCode;
-use mallard_proto::catalog::v1::{DeleteProductRequest, Product, SetProductStatusRequest, UpdateProductRequest};
+use mallard_proto::catalog::v1::{
+    DeleteProductRequest, Product, ProductStatus, SetProductStatusRequest, UpdateProductRequest,
+};
 use mallard_types::{Currency, Error, Result};
 
 use super::create::chinese;
 use super::permit;
-use super::product::{PartOf, Refused, product_of, render};
+use super::product::{PartOf, Refused, STALE, product_of, render};
 use super::variants::Rows;
 use crate::answer::Answer;
 use crate::ask::Ask;
@@ -100,7 +102,20 @@ fn asked(ask: &Ask, id: &str) -> SetProductStatusRequest {
     SetProductStatusRequest { id: id.to_owned(), if_version: ask.form.number("version") }
 }
 
-/// Puts a product up for sale. Sent twice, also at once, it is done: the catalogue says so.
+/// Looks whether a product stands where a form wanted it, after its version turned out to be an older one: then the form was
+/// sent twice, or somebody else wanted the same, and it is done.
+async fn reached(ask: &Ask, id: &str, wanted: ProductStatus, done: Result<()>) -> (Result<()>, Option<Product>) {
+    match done {
+        Err(error) if error.code == STALE => match product_of(ask, id).await {
+            Ok(product) if product.status() == wanted => (Ok(()), Some(product)),
+            Ok(product) => (Err(error), Some(product)),
+            Err(other) => (Err(other), None),
+        },
+        done => (done, None),
+    }
+}
+
+/// Puts a product up for sale.
 ///
 /// # Errors
 /// `product_not_found`, `forbidden`.
@@ -110,7 +125,8 @@ pub async fn list(ask: &Ask, id: &str) -> Result<Answer> {
         let mut client = ask.site.console.catalog();
         ask.write(&caller, client.list_product(asked(ask, id))).await.map(drop)
     };
-    outcome(ask, id, PartOf::Shelf, "listed", done.await, None).await
+    let (done, product) = reached(ask, id, ProductStatus::Listed, done.await).await;
+    outcome(ask, id, PartOf::Shelf, "listed", done, product).await
 }
 
 /// Takes a product off the shelves.
@@ -123,7 +139,8 @@ pub async fn delist(ask: &Ask, id: &str) -> Result<Answer> {
         let mut client = ask.site.console.catalog();
         ask.write(&caller, client.delist_product(asked(ask, id))).await.map(drop)
     };
-    outcome(ask, id, PartOf::Shelf, "delisted", done.await, None).await
+    let (done, product) = reached(ask, id, ProductStatus::Delisted, done.await).await;
+    outcome(ask, id, PartOf::Shelf, "delisted", done, product).await
 }
 
 /// Deletes a product.
@@ -137,9 +154,9 @@ pub async fn delete(ask: &Ask, id: &str) -> Result<Answer> {
         let mut client = ask.site.console.catalog();
         ask.write(&caller, client.delete_product(request)).await
     };
-    match done.await {
-        Ok(()) => Ok(Answer::to(ask.link("/seller/products?done=deleted"))),
-        refused => outcome(ask, id, PartOf::Shelf, "", refused, None).await,
+    match reached(ask, id, ProductStatus::Deleted, done.await).await {
+        (Ok(()), _) => Ok(Answer::to(ask.link("/seller/products?done=deleted"))),
+        (refused, product) => outcome(ask, id, PartOf::Shelf, "", refused, product).await,
     }
 }
 
