@@ -310,6 +310,7 @@ async fn a_return_whose_money_went_back_on_another_way_is_not_paid_again() {
         ("refund_exceeds_captured", &json!(50))
     );
     shop.admin.key("rest").post(&refund, json!({ "reason": "goodwill" })).await.expect(200);
+    shop.order_is(&order, "refunded").await;
     assert_eq!(shop.admin.key("b").post(&approve, json!({})).await.expect(409).code(), "illegal_transition");
     // It has its answer already.
     let returns = shop.admin.get("/admin/v1/returns?status=refused").await.expect(200).body["returns"].clone();

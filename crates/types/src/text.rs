@@ -8,11 +8,20 @@ pub fn has_hidden(text: &str) -> bool {
     text.chars().any(is_hidden)
 }
 
+/// Takes the marks of direction out of a phone number: address books wrap numbers in them, and who pastes one sees nothing.
+pub fn without_direction(phone: &str) -> String {
+    phone.chars().filter(|c| !is_direction(*c)).collect()
+}
+
+/// Tells marks, embeddings and overrides, and isolates.
+fn is_direction(c: char) -> bool {
+    matches!(c, '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
+}
+
 fn is_hidden(c: char) -> bool {
     match c {
         '\n' | '\r' | '\t' => false,
-        // Direction: marks, embeddings and overrides, isolates.
-        '\u{061C}' | '\u{200E}' | '\u{200F}' | '\u{202A}'..='\u{202E}' | '\u{2066}'..='\u{2069}' => true,
+        c if is_direction(c) => true,
         // Line and paragraph separators, invisible operators, shaping that nobody uses any more, byte order mark, annotations,
         // language tag.
         '\u{2028}' | '\u{2029}' | '\u{2060}'..='\u{2065}' | '\u{206A}'..='\u{206F}' => true,
@@ -57,6 +66,12 @@ mod tests {
         ] {
             assert!(!has_hidden(text), "{text:?}");
         }
+    }
+
+    #[test]
+    fn a_pasted_number_is_what_can_be_seen_of_it() {
+        assert_eq!(without_direction("\u{202A}+86 138 0000 0000\u{202C}"), "+86 138 0000 0000");
+        assert!(has_hidden(&without_direction("1\u{0}2")), "what else is hidden stays, to be refused");
     }
 
     #[test]

@@ -17,6 +17,8 @@ const SUSPECTS_MAX: usize = 2_000;
 const LOOKS: usize = 10;
 /// Looks for facts without any progress, beside those that the interval of folding takes: a slow disk is not a wrong sum.
 const FOLD_LOOKS: usize = 20;
+/// Most looks that the interval of folding adds: a minute.
+const INTERVAL_LOOKS_MAX: f64 = 200.0;
 const BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 /// How long what happened to an order may be on its way here, in microseconds: as long as the mall's rule for events.
 const ON_ITS_WAY_MICROS: i64 = 60_000_000;
@@ -68,7 +70,7 @@ async fn facts_folded(app: &App) -> Result<Check> {
     let (newest, mut open) = app.store.newest_and_open().await?;
     // The bell of a process that died rang for nobody: then only the interval brings its facts into the sums.
     let interval = Duration::from_millis(app.config.fold_linger_ms.saturating_add(app.config.fold_interval_ms));
-    let looks = FOLD_LOOKS + interval.div_duration_f64(BETWEEN_LOOKS).min(FOLD_LOOKS as f64) as usize;
+    let looks = FOLD_LOOKS + interval.div_duration_f64(BETWEEN_LOOKS).min(INTERVAL_LOOKS_MAX) as usize;
     let mut patience = Patience::of(looks);
     while let Some(waiting) = open.filter(|open| *open <= newest)
         && patience.is_left(newest - waiting)

@@ -225,7 +225,7 @@ pub fn event_from_row(version: i64, kind: &str, at: i64, by: String, data: pb::O
 pub fn address_from_proto(address: common::Address) -> Address {
     Address {
         name: address.name,
-        phone: address.phone,
+        phone: mallard_types::text::without_direction(&address.phone),
         country: address.country,
         province: address.province,
         city: address.city,

@@ -18,6 +18,9 @@ use crate::{Error, Row, Value};
 /// How long an abandoned transaction may take to roll back before its connection is closed instead.
 const CLEAN_UP_MAX: Duration = Duration::from_secs(2);
 
+/// How long an abandoned COMMIT is waited for on a connection that goes back to no pool: longer than the server lets a statement run.
+const COMMIT_MAX: Duration = Duration::from_secs(15);
+
 /// A statement ready to run on one connection.
 pub(super) enum Prepared {
     /// Prepared and kept by the connection.
@@ -137,7 +140,11 @@ impl Drop for Conn {
         runtime.spawn(async move {
             let rolled_back = tokio::time::timeout(CLEAN_UP_MAX, object.batch_execute("ROLLBACK")).await;
             if !matches!(rolled_back, Ok(Ok(()))) {
-                drop(Object::take(object));
+                let line = Object::take(object);
+                if !wakes.is_empty() {
+                    // The COMMIT may still run: a bell before its end would ring for nothing.
+                    let _ = tokio::time::timeout(COMMIT_MAX, line.batch_execute("ROLLBACK")).await;
+                }
             }
             shared.wake(&wakes);
         });

@@ -1,6 +1,8 @@
-//! The address book. Texts are kept exactly as entered: a postal code of `01234` stays `01234`.
+//! The address book. Texts are kept exactly as entered: a postal code of `01234` stays `01234`. Only a phone number loses the marks
+//! of direction that it was pasted with.
 
 use mallard_types::Micros;
+use mallard_types::text::without_direction;
 
 use super::text;
 use crate::error::Refusal;
@@ -13,7 +15,7 @@ pub const ADDRESSES_MAX: usize = 50;
 pub struct Place {
     /// First and last name of the receiver.
     pub name: String,
-    /// Phone number as entered.
+    /// Phone number as entered, without marks of direction.
     pub phone: String,
     /// Country name or ISO 3166 code.
     pub country: String,
@@ -56,6 +58,11 @@ impl Place {
     /// # Errors
     /// `required`, `too_long`, `invalid_text`, naming the field.
     pub fn check(self) -> Result<Place, Refusal> {
+        let place = Place { phone: without_direction(&self.phone), ..self };
+        place.checked()
+    }
+
+    fn checked(self) -> Result<Place, Refusal> {
         text::check_required("name", &self.name, 100)?;
         text::check("phone", &self.phone, 32)?;
         text::check_required("country", &self.country, 64)?;
@@ -137,6 +144,14 @@ mod tests {
     #[test]
     fn a_good_place_is_kept_to_the_letter() {
         assert_eq!(place().check(), Ok(place()));
+    }
+
+    #[test]
+    fn a_number_from_an_address_book_is_taken_without_its_marks() {
+        let pasted = Place { phone: "\u{202D}+86 138 0000 0000\u{202C}".into(), ..place() };
+        assert_eq!(pasted.check(), Ok(place()));
+        let broken = Place { phone: "1\u{0}2".into(), ..place() };
+        assert_eq!(broken.check(), Err(Refusal::TextInvalid("phone")));
     }
 
     #[test]
