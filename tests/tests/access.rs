@@ -423,7 +423,7 @@ async fn both_doors_obey_within_a_second_and_keep_the_last_good_policy_while_ide
             && both[0].get(ME).await.status == 403
     })
     .await;
-    operator.post(&format!("{user}/unban"), json!({})).await.expect(200);
+    patiently("the ban ends", async || operator.post(&format!("{user}/unban"), json!({})).await).await.expect(200);
     everywhere("the ban is lifted", ME, (200, "")).await;
     operator.post(&format!("{user}/kick"), json!({})).await.expect(204);
     everywhere("the session has ended", ME, (401, "session_revoked")).await;

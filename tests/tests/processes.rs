@@ -96,6 +96,7 @@ async fn up_goes_from_an_empty_folder_to_a_clean_stop_under_load() {
     assert!(seeded > 50, "the shop opens with products: {seeded}");
     let mode = std::fs::metadata(folder.join("admin-password")).expect("the password file").permissions();
     assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o777, 0o600);
+    process.says("  operator ").await;
     assert!(process.out().contains(&password_of(&folder)), "the password is shown once");
     eventually("it is ready", async || http.get("/readyz").await.status == 200).await;
 
@@ -157,6 +158,7 @@ async fn up_goes_from_an_empty_folder_to_a_clean_stop_under_load() {
     // Everything that was acknowledged is there, and nothing else: no request was taken and left without an answer.
     let mut process = up(&folder, any_port());
     let http = Http::new(process.opens().await);
+    process.says("  operator ").await;
     assert!(!process.out().contains(&password_of(&folder)), "the password is not shown again");
     let operator = operator_at(&http, OPERATOR, &password_of(&folder)).await;
     for id in &orders {
@@ -361,7 +363,8 @@ impl Cluster {
         args.extend(self.parts[part].services.iter().map(|service| (*service).to_owned()));
         args.extend(self.storage(part));
         if matches!(self.store, Store::Postgres(_)) {
-            args.extend(["--database-pool".into(), "3".into()]);
+            // Nobody waits for a connection: that would be told as busy, which is not what is asked here.
+            args.extend(["--database-pool".into(), "12".into()]);
         }
         for at in &self.at {
             args.extend(["--at".into(), at.clone()]);

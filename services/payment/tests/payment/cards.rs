@@ -69,6 +69,15 @@ async fn money_that_moved_without_an_answer_is_found_and_charged_exactly_once() 
 }
 
 #[tokio::test(start_paused = true)]
+async fn books_read_while_a_payment_is_on_its_way_are_not_wrong() {
+    let shop = Shop::with(simulated(1)).await;
+    let payment = shop.pay("pay_1", "ord_1", LOST_ANSWER).await.unwrap();
+    assert_eq!(payment.status(), PaymentStatus::Pending);
+    assert_eq!(shop.broken().await, [""; 0], "the sweep has settled it while it was looked at");
+    assert_eq!(shop.payment("pay_1").await.status(), PaymentStatus::Captured);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_unknown_payment_settles_by_itself() {
     let shop = Shop::with(simulated(1)).await;
     let payment = shop.pay("pay_1", "ord_1", LOST_ANSWER).await.unwrap();
