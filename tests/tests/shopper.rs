@@ -35,9 +35,7 @@ async fn buy(browser: &mut Browser, product: &str, sku: &str, quantity: u32) -> 
     browser.add(product, sku, quantity).await.expect(303);
     let page = browser.get("/checkout").await.expect(200);
     let hidden = hidden_fields(&page);
-    let placed = browser.post("/checkout", &checkout_fields(&hidden, GOOD_CARD)).await.expect(303);
-    let path = placed.location.split('?').next().unwrap_or_default();
-    path.strip_prefix("/checkout/result/").expect("the way to a result").to_owned()
+    order_of(&browser.post("/checkout", &checkout_fields(&hidden, GOOD_CARD)).await.expect(303))
 }
 
 async fn sign_in(shop: &Shop, email: &str, password: &str) -> (Browser, Page) {
@@ -198,12 +196,8 @@ async fn what_an_unpaid_order_holds_is_not_called_sold_out_to_who_ordered_it() {
     browser.sign_up().await;
     browser.add(&mug, &sku, 2).await.expect(303);
     let hidden = hidden_fields(&browser.get("/checkout").await.expect(200));
-    let mut fields = checkout_fields(&hidden, GOOD_CARD);
-    fields.retain(|(name, _)| *name != "method");
-    fields.push(("method", "later"));
-    let placed = browser.post("/checkout", &fields).await.expect(303);
-    let path = placed.location.split('?').next().unwrap_or_default();
-    let order = path.strip_prefix("/checkout/result/").expect("the way to a result");
+    let fields = with(checkout_fields(&hidden, ""), "method", "later");
+    let order = order_of(&browser.post("/checkout", &fields).await.expect(303));
     let page = browser.get("/cart").await.expect(200);
     assert!(page.has("The 2 you ordered and have not paid yet are held for you"), "{}", page.body);
     assert!(page.has(&format!("href=\"/orders/{order}\"")) && !page.has("Sold out"), "{}", page.body);
@@ -212,7 +206,7 @@ async fn what_an_unpaid_order_holds_is_not_called_sold_out_to_who_ordered_it() {
     other.sign_up().await;
     other.add(&mug, &sku, 1).await;
     let page = other.get("/cart").await.expect(200);
-    assert!(!page.has("held for you") && !page.has(order), "{}", page.body);
+    assert!(!page.has("held for you") && !page.has(&order), "{}", page.body);
     shop.stop().await;
 }
 
